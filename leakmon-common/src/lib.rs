@@ -1,0 +1,125 @@
+//! What crosses the boundary between leakmon's kernel programs and its agent, and nothing else.
+//!
+//! Every type is `#[repr(C)]`, has no padding (deriving [`IntoBytes`] proves it at compile time) and holds plain
+//! integers only: a tag is a `u32` that the agent decodes by checking it, never an `enum` that could be forged.
+#![no_std]
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Longest thread name the kernel keeps, with its NUL (`TASK_COMM_LEN`, include/linux/sched.h).
+pub const COMM_LEN: usize = 16;
+
+/// Payload bytes that fit the small slot: nearly every query and every SOCKS message.
+pub const SMALL_PAYLOAD: usize = 256;
+/// Payload bytes that fit the medium slot: a full Ethernet frame.
+pub const MEDIUM_PAYLOAD: usize = 1536;
+/// Payload bytes that fit the large slot; what is longer on the wire is cut here and says so by
+/// [`PacketHeader::wire_len`].
+pub const LARGE_PAYLOAD: usize = 4096;
+
+/// [`PacketHeader::direction`]: the packet left its socket.
+pub const EGRESS: u32 = 1;
+/// [`PacketHeader::direction`]: the packet is about to reach its socket.
+pub const INGRESS: u32 = 2;
+
+/// [`PacketHeader::reason`]: one of the ports is a DNS port.
+pub const REASON_DNS: u32 = 1;
+/// [`PacketHeader::reason`]: the connection began like a SOCKS conversation.
+pub const REASON_SOCKS: u32 = 2;
+
+/// A TCP connection that looks like SOCKS is followed for this many data segments in each direction. The longest
+/// honest handshake (greeting, user and password, request) takes three; retransmissions count too.
+pub const SOCKS_SEGMENTS: u32 = 12;
+
+/// 64-bit words in the bitmap of DNS ports: one bit for each of the 65,536 ports.
+pub const PORT_WORDS: u32 = 65_536 / 64;
+
+/// Who used a socket, as the kernel knew it in that process's own context.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Owner {
+    /// When the kernel recorded this, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub seen_ns: u64,
+    /// Process (thread group) id in the initial pid namespace; 0 when the owner is not known.
+    pub tgid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Real user id in the initial user namespace.
+    pub uid: u32,
+    /// Real group id in the initial user namespace.
+    pub gid: u32,
+    /// The thread's name, NUL-terminated.
+    pub comm: [u8; COMM_LEN],
+}
+
+impl Owner {
+    /// The owner of a socket nobody was seen to create or use.
+    pub const UNKNOWN: Self = Self {
+        seen_ns: 0,
+        tgid: 0,
+        tid: 0,
+        uid: 0,
+        gid: 0,
+        comm: [0; COMM_LEN],
+    };
+}
+
+/// The head of every ring-buffer record; the payload follows it in the same slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct PacketHeader {
+    /// When the packet passed the hook, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub boot_ns: u64,
+    /// The socket's cookie: unique for the life of the machine (net/core/sock_diag.c), 0 without a socket.
+    pub cookie: u64,
+    /// Who used the socket last.
+    pub owner: Owner,
+    /// [`EGRESS`] or [`INGRESS`].
+    pub direction: u32,
+    /// [`REASON_DNS`] or [`REASON_SOCKS`].
+    pub reason: u32,
+    /// 4 or 6, by the packet's own version nibble: an IPv6 socket may carry IPv4.
+    pub ip_version: u32,
+    /// IP protocol number: 6 for TCP, 17 for UDP.
+    pub protocol: u32,
+    /// Source address; an IPv4 one is in the first four bytes.
+    pub source: [u8; 16],
+    /// Destination address; an IPv4 one is in the first four bytes.
+    pub destination: [u8; 16],
+    /// Source port in host order.
+    pub source_port: u32,
+    /// Destination port in host order.
+    pub destination_port: u32,
+    /// Interface the packet leaves or came through; 1 is always loopback (LOOPBACK_IFINDEX, include/net/flow.h).
+    pub ifindex: u32,
+    /// TCP sequence number of the first payload byte; 0 for UDP.
+    pub tcp_sequence: u32,
+    /// Payload bytes on the wire.
+    pub wire_len: u32,
+    /// Payload bytes in this record; fewer than `wire_len` when the payload was cut.
+    pub payload_len: u32,
+}
+
+/// A slot of the ring buffer: the kernel reserves one of three fixed sizes.
+#[repr(C)]
+pub struct PacketSlot<const N: usize> {
+    /// What the packet is.
+    pub header: PacketHeader,
+    /// Its first bytes; those past [`PacketHeader::payload_len`] are not initialised.
+    pub payload: [u8; N],
+}
+
+/// Events that found no room in the ring buffer, counted per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Lost {
+    /// How many since the programs were loaded.
+    pub events: u64,
+    /// When the latest was lost, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub last_ns: u64,
+}
+
+const _: () = assert!(size_of::<Owner>() == 40);
+const _: () = assert!(size_of::<PacketHeader>() == 128);
+const _: () = assert!(size_of::<Lost>() == 16);
+const _: () = assert!(size_of::<PacketSlot<SMALL_PAYLOAD>>() == 128 + SMALL_PAYLOAD);
