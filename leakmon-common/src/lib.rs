@@ -111,7 +111,9 @@ pub struct PacketSlot<const N: usize> {
 
 /// Events that found no room in the ring buffer, counted per CPU.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Lost {
     /// How many since the programs were loaded.
     pub events: u64,

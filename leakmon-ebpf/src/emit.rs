@@ -1,0 +1,132 @@
+//! From a packet to the ring buffer.
+//!
+//! The verifier wants slot sizes known at load time, so there are three; per-CPU scratch is avoided because these hooks
+//! can be interrupted on the same CPU by themselves.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
+};
+use leakmon_common::{LARGE_PAYLOAD, MEDIUM_PAYLOAD, PacketHeader, PacketSlot, SMALL_PAYLOAD};
+
+use crate::{
+    headers::{Network, addresses},
+    maps::{EVENTS, LOST},
+    owner,
+};
+
+/// A packet that the agent wants to see.
+pub struct Packet {
+    /// Cookie of its socket.
+    pub cookie: u64,
+    /// `EGRESS` or `INGRESS`.
+    pub direction: u32,
+    /// `REASON_DNS` or `REASON_SOCKS`.
+    pub reason: u32,
+    /// Its network header.
+    pub network: Network,
+    /// Source port in host order.
+    pub source_port: u16,
+    /// Destination port in host order.
+    pub destination_port: u16,
+    /// Offset of the payload from the start of the packet.
+    pub payload: u32,
+    /// Bytes of payload.
+    pub len: u32,
+    /// TCP sequence number of the first payload byte.
+    pub sequence: u32,
+}
+
+/// Ships the packet, or counts it as lost.
+#[inline(always)]
+pub fn emit(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
+    if packet.len == 0 {
+        return None;
+    }
+    if packet.len <= SMALL_PAYLOAD as u32 {
+        ship::<SMALL_PAYLOAD>(skb, packet)
+    } else if packet.len <= MEDIUM_PAYLOAD as u32 {
+        ship::<MEDIUM_PAYLOAD>(skb, packet)
+    } else {
+        ship::<LARGE_PAYLOAD>(skb, packet)
+    }
+}
+
+#[inline(always)]
+fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
+    let (source, destination) = addresses(skb, packet.network.version)?;
+    // SAFETY: the helper takes no argument.
+    let boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+    let Some(mut slot) = EVENTS.reserve::<PacketSlot<N>>(0) else {
+        count_lost(boot_ns);
+        return None;
+    };
+    let Some(len) = bounded::<N>(packet.len) else {
+        slot.discard(0);
+        return None;
+    };
+    let event = slot.as_mut_ptr();
+    // SAFETY: the slot holds a whole `PacketSlot<N>`, and `len` is at most `N`.
+    let result = unsafe {
+        (*event).header = PacketHeader {
+            boot_ns,
+            cookie: packet.cookie,
+            owner: owner::lookup(packet.cookie),
+            direction: packet.direction,
+            reason: packet.reason,
+            ip_version: packet.network.version,
+            protocol: packet.network.protocol,
+            source,
+            destination,
+            source_port: u32::from(packet.source_port),
+            destination_port: u32::from(packet.destination_port),
+            ifindex: (*skb).ifindex,
+            tcp_sequence: packet.sequence,
+            wire_len: packet.len,
+            payload_len: len as u32,
+        };
+        bpf_skb_load_bytes(
+            skb.cast(),
+            packet.payload,
+            (&raw mut (*event).payload).cast(),
+            len as u32,
+        )
+    };
+    if result != 0 {
+        // The bytes are not there, so there is no message to lose.
+        slot.discard(0);
+        return None;
+    }
+    slot.submit(0);
+    Some(())
+}
+
+/// At most `N`, at least 1, in a way that the verifier can follow: read back through memory, so that the compiler cannot
+/// leave out a comparison that it knows the result of and the verifier does not.
+#[inline(always)]
+fn bounded<const N: usize>(len: u32) -> Option<u64> {
+    let len = u64::from(len);
+    // SAFETY: a reference is valid to read.
+    let len = unsafe { core::ptr::read_volatile(&len) };
+    if len == 0 {
+        None
+    } else if len > N as u64 {
+        Some(N as u64)
+    } else {
+        Some(len)
+    }
+}
+
+#[inline(always)]
+fn count_lost(now: u64) {
+    let Some(lost) = LOST.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a per-CPU element, aligned for u64; atomic, because a softirq may run this on the same CPU meanwhile.
+    unsafe {
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*lost).events, 1);
+        (&raw mut (*lost).last_ns).write_volatile(now);
+    }
+}

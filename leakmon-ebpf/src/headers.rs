@@ -1,0 +1,105 @@
+//! One look at a packet's headers.
+
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
+
+/// IP protocol number of TCP.
+pub const TCP: u32 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u32 = 17;
+
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+
+/// Where the transport header of a packet is, and what it is.
+#[derive(Clone, Copy)]
+pub struct Network {
+    /// 4 or 6.
+    pub version: u32,
+    /// [`TCP`] or [`UDP`].
+    pub protocol: u32,
+    /// Offset of the transport header from the start of the packet, in bytes.
+    pub transport: u32,
+}
+
+/// A value at `offset` of the packet: by direct access where the bytes are in the linear part, by helper where not.
+///
+/// `T` must be an array of two bytes or more: for one byte the compiler compares by `<`, from which the verifier learns
+/// nothing (`find_good_pkt_pointers`, kernel/bpf/verifier.c).
+#[inline(always)]
+pub fn read<T: Copy>(skb: *mut __sk_buff, offset: usize) -> Option<T> {
+    const { assert!(size_of::<T>() > 1) };
+    // SAFETY: `data` and `data_end` bound the packet's linear part; the verifier proves the comparison covers the read.
+    unsafe {
+        let start = (*skb).data as usize;
+        let end = (*skb).data_end as usize;
+        if start + offset + size_of::<T>() <= end {
+            return Some(core::ptr::read_unaligned((start + offset) as *const T));
+        }
+    }
+    load(skb, offset as u32)
+}
+
+/// A value at `offset` of the packet, by helper: a payload is rarely in the linear part.
+///
+/// `T` must be an integer or an array of integers.
+#[inline(always)]
+pub fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes exactly `size_of::<T>()` bytes or fails (and then zeroes them).
+    unsafe {
+        if bpf_skb_load_bytes(
+            skb.cast(),
+            offset,
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+        ) != 0
+        {
+            return None;
+        }
+        Some(value.assume_init())
+    }
+}
+
+/// The network header, when a TCP or UDP header follows it.
+#[inline(always)]
+pub fn network(skb: *mut __sk_buff) -> Option<Network> {
+    let [first, _]: [u8; 2] = read(skb, 0)?;
+    match first >> 4 {
+        4 => {
+            let header: [u8; IPV4_HEADER] = read(skb, 0)?;
+            // A later fragment has no transport header (RFC 791 section 3.1).
+            if header[6] & 0x1f != 0 || header[7] != 0 {
+                return None;
+            }
+            supported(4, header[9], u32::from(first & 0x0f) * 4)
+        }
+        6 => {
+            let [next, _hop_limit]: [u8; 2] = read(skb, 6)?;
+            supported(6, next, IPV6_HEADER as u32)
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn supported(version: u32, protocol: u8, transport: u32) -> Option<Network> {
+    let protocol = u32::from(protocol);
+    (protocol == UDP || protocol == TCP).then_some(Network {
+        version,
+        protocol,
+        transport,
+    })
+}
+
+/// Source and destination address; an IPv4 one fills the first four bytes.
+#[inline(always)]
+pub fn addresses(skb: *mut __sk_buff, version: u32) -> Option<([u8; 16], [u8; 16])> {
+    if version == 6 {
+        return Some((read(skb, 8)?, read(skb, 24)?));
+    }
+    let (mut source, mut destination) = ([0; 16], [0; 16]);
+    let (from, to): ([u8; 4], [u8; 4]) = (read(skb, 12)?, read(skb, 16)?);
+    source[..4].copy_from_slice(&from);
+    destination[..4].copy_from_slice(&to);
+    Some((source, destination))
+}

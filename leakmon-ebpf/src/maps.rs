@@ -1,0 +1,49 @@
+//! The maps shared by the programs and the agent.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+};
+use leakmon_common::{Lost, Owner, PORT_WORDS};
+
+/// An owner with the cookie it belongs to.
+///
+/// Hash map elements are recycled without waiting for readers (kernel/bpf/hashtab.c), so a reader checks after copying
+/// that the element is still that of its socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct OwnerSlot {
+    /// Cookie of the socket this slot is for.
+    pub cookie: u64,
+    /// Who used it last.
+    pub owner: Owner,
+}
+
+/// Socket cookie → owner. Least recently used entries give way when it is full: the owner is then unknown, never wrong.
+#[map]
+pub static OWNERS: LruHashMap<u64, OwnerSlot> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Cookies of TCP connections that began like SOCKS.
+#[map]
+pub static SOCKS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Bitmap of the DNS ports, filled by the agent: bit `port % 64` of word `port / 64`.
+#[map]
+pub static DNS_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+/// Packets on their way to the agent; the agent sets the size when it loads the programs.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+
+/// Events that found no room in [`EVENTS`].
+#[map]
+pub static LOST: PerCpuArray<Lost> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether the agent asked for packets of this port (host order).
+#[inline(always)]
+pub fn is_dns_port(port: u16) -> bool {
+    match DNS_PORTS.get(u32::from(port >> 6)) {
+        Some(word) => *word >> (port & 63) & 1 == 1,
+        None => false,
+    }
+}

@@ -1,0 +1,419 @@
+//! Loads the kernel programs, attaches them, and reads what they send.
+
+use std::{
+    fs::File,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd,
+    path::PathBuf,
+};
+
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, MapData, PerCpuArray, RingBuf},
+    programs::{
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Program,
+        ProgramError,
+    },
+};
+use leakmon_common::{
+    EGRESS, INGRESS, Lost, Owner, PORT_WORDS, PacketHeader, REASON_DNS, REASON_SOCKS,
+};
+use tokio::io::{Interest, unix::AsyncFd};
+use zerocopy::FromBytes;
+
+use super::{CaptureError, Direction, Event, Packet, Reason, machine};
+use crate::{
+    model::Transport,
+    time::{BootClock, Timestamp, boot_ns},
+};
+
+#[cfg(not(feature = "ebpf-log"))]
+static OBJECT: &[u8] = include_bytes_aligned!("../../../leakmon-ebpf/leakmon.bpf.o");
+#[cfg(feature = "ebpf-log")]
+static OBJECT: &[u8] = include_bytes_aligned!("../../../target/ebpf-log/leakmon.bpf.o");
+
+/// The programs of the object: name, and the hook as the kernel's documentation calls it.
+pub const HOOKS: [(&str, &str); 8] = [
+    ("sock_create", "cgroup/sock_create"),
+    ("sock_release", "cgroup/sock_release"),
+    ("connect4", "cgroup/connect4"),
+    ("connect6", "cgroup/connect6"),
+    ("sendmsg4", "cgroup/sendmsg4"),
+    ("sendmsg6", "cgroup/sendmsg6"),
+    ("ingress", "cgroup_skb/ingress"),
+    ("egress", "cgroup_skb/egress"),
+];
+
+/// Bytes of the ring buffer: about 4,000 queries of the small size.
+const RING_BYTES: u32 = 2 * 1024 * 1024;
+
+/// What to watch.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cgroup whose processes are watched, with all below it.
+    pub cgroup: PathBuf,
+    /// Ports on which DNS is spoken.
+    pub ports: Vec<u16>,
+}
+
+/// The attached kernel programs. They leave the kernel when this is dropped, or when the process ends in any way.
+pub struct Kernel {
+    /// Owns the links: dropping it detaches everything.
+    _programs: Ebpf,
+    events: AsyncFd<RingBuf<MapData>>,
+    lost: PerCpuArray<MapData, LostCount>,
+    lost_before: u64,
+    none_lost_until: Timestamp,
+    clock: BootClock,
+    /// The buffer was read to its end: the next record makes it readable again.
+    emptied: bool,
+    #[cfg(feature = "ebpf-log")]
+    _log: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// [`Lost`] as aya reads it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct LostCount(Lost);
+
+// SAFETY: `Lost` is repr(C) and made of two u64: any bytes are a value of it.
+unsafe impl aya::Pod for LostCount {}
+
+impl Kernel {
+    /// Loads and attaches the programs.
+    ///
+    /// # Errors
+    /// When the kernel is too old, a privilege is missing, or the kernel refuses a program.
+    pub fn attach(options: &Options) -> Result<Self, CaptureError> {
+        let mut programs = load()?;
+        machine::check_cgroup(&options.cgroup)?;
+        let cgroup = File::open(&options.cgroup).map_err(|error| CaptureError::Cgroup {
+            path: options.cgroup.clone(),
+            reason: machine::plain(&error),
+        })?;
+        let mut port_map: Array<_, u64> = map(&mut programs, "DNS_PORTS")?;
+        for (index, word) in (0..PORT_WORDS).zip(port_bitmap(&options.ports)) {
+            port_map.set(index, word, 0).map_err(load_error)?;
+        }
+        let ring = map(&mut programs, "EVENTS")?;
+        // SAFETY: the ring buffer owns its map's file descriptor, and is neither replaced nor taken out.
+        let events = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(io::Error::from)?;
+        let lost = map(&mut programs, "LOST")?;
+        // The owners come first and egress last, so that no query is seen before its owner could be.
+        for (name, hook) in HOOKS {
+            attach_one(&mut programs, name, &cgroup).map_err(|error| refused(hook, error))?;
+        }
+        let clock = BootClock::now();
+        Ok(Self {
+            #[cfg(feature = "ebpf-log")]
+            _log: start_log(&mut programs),
+            _programs: programs,
+            events,
+            lost,
+            lost_before: 0,
+            none_lost_until: clock.wall(boot_ns()),
+            clock,
+            emptied: true,
+        })
+    }
+
+    /// Waits until there may be something to read.
+    ///
+    /// # Errors
+    /// When the ring buffer's file descriptor fails.
+    pub async fn readable(&mut self) -> Result<(), CaptureError> {
+        if !self.emptied {
+            return Ok(());
+        }
+        self.events.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Hands over up to `limit` waiting packets; true when the buffer was emptied.
+    pub fn drain(&mut self, limit: usize, mut take: impl FnMut(Packet)) -> bool {
+        let ring = self.events.get_mut();
+        self.emptied = false;
+        for _ in 0..limit {
+            let Some(record) = ring.next() else {
+                self.emptied = true;
+                break;
+            };
+            match decode(&record, &self.clock) {
+                Some(packet) => take(packet),
+                None => tracing::error!("a record of the kernel programs could not be read"),
+            }
+        }
+        self.emptied
+    }
+
+    /// What was lost since this was asked last.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn losses(&mut self) -> Result<Option<Event>, CaptureError> {
+        let counters = self.lost.get(&0, 0).map_err(load_error)?;
+        let total = counters.iter().map(|count| count.0.events).sum::<u64>();
+        let at = self.clock.wall(boot_ns());
+        let events = total - self.lost_before;
+        let since = self.none_lost_until;
+        self.none_lost_until = at;
+        self.lost_before = total;
+        Ok((events > 0).then_some(Event::Loss { at, events, since }))
+    }
+
+    /// The time now, on the clock that events carry.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall(boot_ns())
+    }
+
+    /// The clock that events carry.
+    #[must_use]
+    pub fn clock(&self) -> BootClock {
+        self.clock
+    }
+}
+
+/// Whether the kernel takes each program: name of the hook, and what it said.
+///
+/// # Errors
+/// When nothing can be loaded at all.
+pub fn try_hooks() -> Result<Vec<(&'static str, Result<(), String>)>, CaptureError> {
+    let mut programs = load()?;
+    Ok(HOOKS
+        .iter()
+        .map(|&(name, hook)| {
+            let result = load_one(&mut programs, name).map_err(|error| describe(&error));
+            (hook, result)
+        })
+        .collect())
+}
+
+fn load() -> Result<Ebpf, CaptureError> {
+    let release = machine::kernel_release();
+    if machine::kernel_version(&release).is_none_or(|version| version < machine::OLDEST_KERNEL) {
+        return Err(CaptureError::KernelTooOld { found: release });
+    }
+    let missing = crate::privilege::missing();
+    if !missing.is_empty() {
+        return Err(CaptureError::Privilege { missing });
+    }
+    EbpfLoader::new()
+        .map_max_entries("EVENTS", RING_BYTES)
+        .load(OBJECT)
+        .map_err(load_error)
+}
+
+fn map<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
+    programs: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, CaptureError> {
+    let map = programs.take_map(name).ok_or_else(|| CaptureError::Load {
+        reason: format!("the embedded object has no map {name}"),
+    })?;
+    M::try_from(map).map_err(load_error)
+}
+
+fn load_one(programs: &mut Ebpf, name: &str) -> Result<(), ProgramError> {
+    match programs.program_mut(name) {
+        Some(Program::CgroupSkb(program)) => program.load(),
+        Some(Program::CgroupSock(program)) => program.load(),
+        Some(Program::CgroupSockAddr(program)) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn attach_one(programs: &mut Ebpf, name: &str, cgroup: &File) -> Result<(), ProgramError> {
+    load_one(programs, name)?;
+    // A link takes no flags, and is one among many all the same (kernel/bpf/cgroup.c).
+    let mode = CgroupAttachMode::Single;
+    let cgroup = cgroup.as_fd();
+    let program = programs
+        .program_mut(name)
+        .ok_or(ProgramError::UnexpectedProgramType)?;
+    match program {
+        Program::CgroupSkb(program) => {
+            let program: &mut CgroupSkb = program;
+            let direction = if name == "ingress" {
+                CgroupSkbAttachType::Ingress
+            } else {
+                CgroupSkbAttachType::Egress
+            };
+            program.attach(cgroup, direction, mode).map(drop)
+        }
+        Program::CgroupSock(program) => {
+            let program: &mut CgroupSock = program;
+            program.attach(cgroup, mode).map(drop)
+        }
+        Program::CgroupSockAddr(program) => {
+            let program: &mut CgroupSockAddr = program;
+            program.attach(cgroup, mode).map(drop)
+        }
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn refused(hook: &'static str, error: ProgramError) -> CaptureError {
+    if let ProgramError::LoadError { verifier_log, .. } = &error {
+        tracing::debug!("{hook}: {verifier_log}");
+    }
+    CaptureError::Hook {
+        hook,
+        reason: describe(&error),
+    }
+}
+
+/// The kernel's answer without the verifier's log, which can be thousands of lines.
+fn describe(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, .. } => machine::plain(io_error),
+        ProgramError::SyscallError(error) => machine::plain(&error.io_error),
+        other => other.to_string(),
+    }
+}
+
+fn load_error(error: impl std::error::Error) -> CaptureError {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !reason.contains(&cause_text) {
+            reason = format!("{reason}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    // One line, whatever a library's error holds.
+    CaptureError::Load {
+        reason: reason.lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+#[cfg(feature = "ebpf-log")]
+fn start_log(programs: &mut Ebpf) -> Option<tokio::task::JoinHandle<()>> {
+    let logger = aya_log::EbpfLogger::init(programs)
+        .inspect_err(|error| tracing::warn!("no log of the kernel programs: {error}"))
+        .ok()?;
+    let mut logger = AsyncFd::register_with_interest(logger, Interest::READABLE).ok()?;
+    Some(tokio::spawn(async move {
+        while let Ok(mut guard) = logger.readable_mut().await {
+            guard.get_inner_mut().flush();
+            guard.clear_ready();
+        }
+    }))
+}
+
+/// The bitmap of [`leakmon_common::PORT_WORDS`] words with one bit for each port.
+fn port_bitmap(ports: &[u16]) -> Vec<u64> {
+    let mut words = vec![0_u64; PORT_WORDS as usize];
+    for &port in ports {
+        words[usize::from(port >> 6)] |= 1 << (port & 63);
+    }
+    words
+}
+
+/// A record of the ring buffer; `None` when it is none that this agent knows.
+fn decode(record: &[u8], clock: &BootClock) -> Option<Packet> {
+    let (header, payload) = PacketHeader::read_from_prefix(record).ok()?;
+    let payload = payload.get(..header.payload_len as usize)?;
+    let address = |bytes: &[u8; 16], port: u32| {
+        let ip: IpAddr = match header.ip_version {
+            4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+            6 => Ipv6Addr::from(*bytes).into(),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+    };
+    Some(Packet {
+        at: clock.wall(header.boot_ns),
+        cookie: header.cookie,
+        owner: (header.owner.tgid != 0).then_some(Owner { ..header.owner }),
+        direction: match header.direction {
+            EGRESS => Direction::Egress,
+            INGRESS => Direction::Ingress,
+            _ => return None,
+        },
+        reason: match header.reason {
+            REASON_DNS => Reason::Dns,
+            REASON_SOCKS => Reason::Socks,
+            _ => return None,
+        },
+        transport: match header.protocol {
+            17 => Transport::Udp,
+            6 => Transport::Tcp,
+            _ => return None,
+        },
+        source: address(&header.source, header.source_port)?,
+        destination: address(&header.destination, header.destination_port)?,
+        ifindex: header.ifindex,
+        interface: None,
+        sequence: header.tcp_sequence,
+        wire_len: header.wire_len,
+        payload: payload.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    fn header() -> PacketHeader {
+        PacketHeader {
+            boot_ns: 1,
+            cookie: 7,
+            owner: Owner::UNKNOWN,
+            direction: EGRESS,
+            reason: REASON_DNS,
+            ip_version: 4,
+            protocol: 17,
+            source: [127; 16],
+            destination: [10; 16],
+            source_port: 4242,
+            destination_port: 53,
+            ifindex: 1,
+            tcp_sequence: 0,
+            wire_len: 2,
+            payload_len: 2,
+        }
+    }
+
+    fn record(header: &PacketHeader) -> Vec<u8> {
+        [header.as_bytes(), b"ab------"].concat()
+    }
+
+    #[test]
+    fn a_record_becomes_a_packet() {
+        let packet = decode(&record(&header()), &BootClock::at(0)).unwrap();
+        assert_eq!(packet.payload, b"ab");
+        assert_eq!(packet.owner, None);
+        assert_eq!(packet.destination, "10.10.10.10:53".parse().unwrap());
+    }
+
+    #[test]
+    fn what_the_kernel_side_never_writes_is_refused() {
+        let spoil: [fn(&mut PacketHeader); 6] = [
+            |h| h.direction = 3,
+            |h| h.reason = 0,
+            |h| h.ip_version = 5,
+            |h| h.protocol = 1,
+            |h| h.payload_len = 4096,
+            |h| h.source_port = 70_000,
+        ];
+        for change in spoil {
+            let mut header = header();
+            change(&mut header);
+            assert_eq!(decode(&record(&header), &BootClock::at(0)), None);
+        }
+        assert_eq!(decode(b"short", &BootClock::at(0)), None);
+    }
+
+    #[test]
+    fn ports_are_bits() {
+        let words = port_bitmap(&[53, 65_535, 0]);
+        assert_eq!(words[0], 1 << 53 | 1);
+        assert_eq!(words[1023], 1 << 63);
+        assert_eq!(words.iter().map(|word| word.count_ones()).sum::<u32>(), 3);
+    }
+}

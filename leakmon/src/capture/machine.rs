@@ -1,0 +1,164 @@
+//! What this machine offers for capture.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::CaptureError;
+
+/// Oldest kernel with every hook and helper in use.
+pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+/// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_CGROUP_NAMESPACE: &str = "cgroup:[4026531835]";
+/// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// The release of the running kernel, as `6.1.0-18-amd64`.
+#[must_use]
+pub fn kernel_release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Major and minor version in a kernel's release.
+#[must_use]
+pub fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// Where the cgroup v2 hierarchy is mounted: under /sys/fs/cgroup (unified) or beside version 1 (hybrid).
+#[must_use]
+pub fn cgroup2_mount() -> Option<PathBuf> {
+    mount_of_type(&fs::read_to_string("/proc/self/mounts").ok()?, "cgroup2")
+}
+
+/// Where tracefs is mounted.
+#[must_use]
+pub fn tracefs_mount() -> Option<PathBuf> {
+    mount_of_type(&fs::read_to_string("/proc/self/mounts").ok()?, "tracefs")
+}
+
+/// The first mount point of a file system type in a mount table (proc_pid_mounts(5), fstab(5)).
+fn mount_of_type(table: &str, wanted: &str) -> Option<PathBuf> {
+    table.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_device, place, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == wanted).then(|| PathBuf::from(unescape(place)))
+    })
+}
+
+/// Spaces and the like stand as three octal digits in the mount table.
+fn unescape(field: &str) -> String {
+    [
+        (r"\040", " "),
+        (r"\011", "\t"),
+        (r"\012", "\n"),
+        (r"\134", "\\"),
+    ]
+    .iter()
+    .fold(field.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+/// Whether a folder is a cgroup of the version 2 hierarchy.
+///
+/// # Errors
+/// When it is not there or something else.
+pub fn check_cgroup(path: &Path) -> Result<(), CaptureError> {
+    let fault = |reason: &str| CaptureError::Cgroup {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    match fs::metadata(path) {
+        Err(error) => return Err(fault(&plain(&error))),
+        Ok(metadata) if !metadata.is_dir() => return Err(fault("not a folder")),
+        Ok(_) => {}
+    }
+    // Every cgroup of version 2, the root included, has this file (Documentation/admin-guide/cgroup-v2.rst).
+    if !path.join("cgroup.controllers").exists() {
+        return Err(fault("not a folder of the cgroup v2 hierarchy"));
+    }
+    Ok(())
+}
+
+/// An I/O error in words, without its number.
+#[must_use]
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+/// In which ways this process sees only a part of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// The visible hierarchy is not the whole one: other programs' traffic is not seen.
+    pub partial_cgroups: bool,
+    /// The kernel's process ids are not those of /proc here.
+    pub foreign_pids: bool,
+}
+
+/// How much of the machine is visible from here.
+#[must_use]
+pub fn view() -> View {
+    let differs = |namespace: &str, initial: &str| {
+        fs::read_link(format!("/proc/self/ns/{namespace}"))
+            .is_ok_and(|link| link.as_os_str() != initial)
+    };
+    View {
+        partial_cgroups: differs("cgroup", INITIAL_CGROUP_NAMESPACE)
+            || fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| !shows_root(&table)),
+        foreign_pids: differs("pid", INITIAL_PID_NAMESPACE),
+    }
+}
+
+/// Whether the cgroup v2 mount in a mountinfo table (proc_pid_mountinfo(5)) shows the root of the hierarchy. A table
+/// without such a mount hides nothing.
+fn shows_root(table: &str) -> bool {
+    table
+        .lines()
+        .find_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            (after.split(' ').next()? == "cgroup2").then(|| before.split(' ').nth(3))?
+        })
+        .is_none_or(|root| root == "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_versions() {
+        assert_eq!(kernel_version("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(kernel_version("5.10.209"), Some((5, 10)));
+        assert_eq!(kernel_version("6.18.44-fc-v669"), Some((6, 18)));
+        assert_eq!(kernel_version("nonsense"), None);
+    }
+
+    #[test]
+    fn finds_the_mount_in_unified_and_hybrid_tables() {
+        let hybrid = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
+                      cgroup2 /sys/fs/cgroup/uni\\040fied cgroup2 rw 0 0\n";
+        assert_eq!(
+            mount_of_type(hybrid, "cgroup2"),
+            Some("/sys/fs/cgroup/uni fied".into())
+        );
+        assert_eq!(mount_of_type("proc /proc proc rw 0 0\n", "cgroup2"), None);
+    }
+
+    #[test]
+    fn a_container_shows_a_part() {
+        let whole = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
+        let part = "30 23 0:26 /../../docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        assert!(shows_root(whole));
+        assert!(!shows_root(part));
+        assert!(shows_root(""));
+    }
+}

@@ -1,0 +1,94 @@
+//! The only part that talks to the kernel's BPF. What it yields can be replayed.
+
+mod error;
+mod kernel;
+pub mod machine;
+
+use std::net::SocketAddr;
+
+use leakmon_common::Owner;
+
+pub use error::CaptureError;
+pub use kernel::{Kernel, Options, try_hooks};
+
+use crate::{
+    model::{Process, Transport},
+    time::Timestamp,
+};
+
+/// Which way a packet goes, as its socket sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Leaving its socket.
+    Egress,
+    /// About to reach its socket.
+    Ingress,
+}
+
+/// Why the kernel sent a packet up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// To or from a DNS port.
+    Dns,
+    /// Part of what may be a SOCKS conversation.
+    Socks,
+}
+
+/// A packet of interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// When it passed the hook.
+    pub at: Timestamp,
+    /// Cookie of its socket; 0 without a socket.
+    pub cookie: u64,
+    /// Who used the socket last; `None` when nobody was seen to.
+    pub owner: Option<Owner>,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Why it is here.
+    pub reason: Reason,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// Where it comes from.
+    pub source: SocketAddr,
+    /// Where it goes.
+    pub destination: SocketAddr,
+    /// Index of the interface it leaves or came through; 1 is loopback in every network namespace.
+    pub ifindex: u32,
+    /// Name of that interface, when it could be read.
+    pub interface: Option<String>,
+    /// TCP sequence number of the first payload byte.
+    pub sequence: u32,
+    /// Payload bytes on the wire.
+    pub wire_len: u32,
+    /// The payload, or its beginning.
+    pub payload: Vec<u8>,
+}
+
+impl Packet {
+    /// Whether the payload is here to its end.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.payload.len() as u64 == u64::from(self.wire_len)
+    }
+}
+
+/// What capture yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A process that later events refer to, or a new state of one.
+    Process(Box<Process>),
+    /// A packet of interest.
+    Packet(Packet),
+    /// Events that found no room on their way up.
+    Loss {
+        /// When it was noticed.
+        at: Timestamp,
+        /// How many.
+        events: u64,
+        /// None had been lost until then.
+        since: Timestamp,
+    },
+    /// Time passes.
+    Tick(Timestamp),
+}

@@ -1,0 +1,143 @@
+//! `leakmon doctor`: what this machine offers, one line each, with the remedy for what is missing.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+
+use super::{CLEAN, FAILED};
+use crate::{
+    capture::{self, machine},
+    privilege,
+};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Check {
+    what: String,
+    state: State,
+    detail: String,
+}
+
+/// Whether leakmon can do without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    /// Something is less than it could be.
+    Lesser,
+    /// leakmon cannot watch.
+    Missing,
+}
+
+impl Check {
+    fn new(what: &str, state: State, detail: impl Into<String>) -> Self {
+        Self {
+            what: what.to_owned(),
+            state,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// Prints the lines; the exit code is 2 when leakmon could not watch here.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let mut checks = vec![kernel(), cgroup2(), capabilities(), tracefs(), view()];
+    checks.extend(hooks());
+    let mut out = io::stdout().lock();
+    for check in &checks {
+        let mark = match check.state {
+            State::Good => "ok",
+            State::Lesser => "note",
+            State::Missing => "MISSING",
+        };
+        match writeln!(out, "{mark:<8}{:<22}{}", check.what, check.detail) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            written => written.context("the output could not be written")?,
+        }
+    }
+    let able = checks.iter().all(|check| check.state != State::Missing);
+    Ok(ExitCode::from(if able { CLEAN } else { FAILED }))
+}
+
+fn kernel() -> Check {
+    let release = machine::kernel_release();
+    let (major, minor) = machine::OLDEST_KERNEL;
+    if machine::kernel_version(&release).is_some_and(|version| version >= machine::OLDEST_KERNEL) {
+        Check::new("kernel", State::Good, release)
+    } else {
+        let detail = format!("{release}: boot Linux {major}.{minor} or newer");
+        Check::new("kernel", State::Missing, detail)
+    }
+}
+
+fn cgroup2() -> Check {
+    match machine::cgroup2_mount() {
+        Some(path) => Check::new("cgroup v2", State::Good, path.display().to_string()),
+        None => Check::new(
+            "cgroup v2",
+            State::Missing,
+            capture::CaptureError::NoCgroup2.to_string(),
+        ),
+    }
+}
+
+fn capabilities() -> Check {
+    let missing = privilege::missing();
+    if missing.is_empty() {
+        Check::new("capabilities", State::Good, "all that watching takes")
+    } else {
+        let detail = format!(
+            "{}: run leakmon as root (sudo leakmon …)",
+            missing.join(", ")
+        );
+        Check::new("capabilities", State::Missing, detail)
+    }
+}
+
+fn tracefs() -> Check {
+    match machine::tracefs_mount() {
+        Some(path) => Check::new("tracefs", State::Good, path.display().to_string()),
+        None => Check::new(
+            "tracefs",
+            State::Lesser,
+            "not mounted; nothing needs it yet (mount -t tracefs none /sys/kernel/tracing)",
+        ),
+    }
+}
+
+fn view() -> Check {
+    let view = machine::view();
+    let detail = match (view.partial_cgroups, view.foreign_pids) {
+        (false, false) => return Check::new("view", State::Good, "the whole machine"),
+        (true, false) => "only a part of the machine's cgroups is visible",
+        (false, true) => "not the machine's first pid namespace: programs cannot be named",
+        (true, true) => {
+            "only a part of the machine's cgroups is visible, and programs cannot be named"
+        }
+    };
+    let detail = format!("{detail}; run leakmon outside the container");
+    Check::new("view", State::Lesser, detail)
+}
+
+/// Whether the kernel takes each program. Nothing is attached.
+fn hooks() -> Vec<Check> {
+    match capture::try_hooks() {
+        Ok(hooks) => hooks
+            .into_iter()
+            .map(|(hook, result)| match result {
+                Ok(()) => Check::new(hook, State::Good, "loads"),
+                Err(reason) => Check::new(
+                    hook,
+                    State::Missing,
+                    format!("refused: {reason}; the kernel log may say why (dmesg)"),
+                ),
+            })
+            .collect(),
+        Err(error) => vec![Check::new("hooks", State::Missing, error.to_string())],
+    }
+}

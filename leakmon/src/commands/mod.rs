@@ -1,0 +1,19 @@
+//! The subcommands, one file each.
+
+pub mod doctor;
+pub mod watch;
+
+use std::process::ExitCode;
+
+/// The run did what it was asked, and nothing leaked.
+pub const CLEAN: u8 = 0;
+/// A leak was found.
+pub const LEAKED: u8 = 1;
+/// leakmon could not do its work.
+pub const FAILED: u8 = 2;
+
+/// The exit code of a run that could tell.
+#[must_use]
+pub fn verdict(leaked: bool) -> ExitCode {
+    ExitCode::from(if leaked { LEAKED } else { CLEAN })
+}

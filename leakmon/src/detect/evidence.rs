@@ -1,0 +1,140 @@
+//! The words of a finding: what each piece of evidence says, how bad it is, and what to change.
+
+use std::fmt::Write as _;
+
+use super::{Record, app::Spoken};
+use crate::model::{
+    Confidence, Evidence, Process, ProxyProtocol, ProxySession, ProxySetting, Resolves, Severity,
+};
+
+/// The question of a query, and its answer when it has one.
+pub fn of_query(record: &Record) -> Vec<Evidence> {
+    let query = &record.query;
+    let mut detail = format!(
+        "asked {} {} of {} over {}",
+        query.qtype,
+        query.name,
+        endpoint(query.resolver.addr, query.resolver.port),
+        query.transport.as_str(),
+    );
+    if let Some(interface) = &query.resolver.interface {
+        let _ = write!(detail, " through {interface}");
+    }
+    let mut pieces = vec![Evidence::new("query", detail)];
+    pieces.extend(of_answer(record));
+    pieces
+}
+
+/// The answer to a query; `None` when it has none.
+pub fn of_answer(record: &Record) -> Option<Evidence> {
+    let answer = record.answer.as_ref()?;
+    let latency = answer.latency_us?;
+    let mut detail = if answer.addresses.is_empty() {
+        format!(
+            "{} {} was answered {}",
+            record.query.qtype, record.query.name, answer.rcode
+        )
+    } else {
+        let addresses: Vec<String> = answer.addresses.iter().map(ToString::to_string).collect();
+        format!(
+            "{} {} is {}",
+            record.query.qtype,
+            record.query.name,
+            addresses.join(", ")
+        )
+    };
+    let _ = write!(detail, ", after {}", milliseconds(latency));
+    Some(Evidence::new("answer", detail))
+}
+
+/// A request that gave a proxy the address which a query had been answered with.
+pub fn of_request(session: &ProxySession, record: &Record) -> Evidence {
+    let after = record.answer.as_ref().map_or(0, |answer| {
+        u64::try_from(session.ts.since(answer.ts).as_micros()).unwrap_or(u64::MAX)
+    });
+    Evidence::new(
+        "handshake",
+        format!(
+            "{} later a {} gave {} the address, not the name",
+            milliseconds(after),
+            request(session),
+            session.proxy,
+        ),
+    )
+}
+
+/// A request with an address that several names were answered with.
+pub fn ambiguous(session: &ProxySession, names: &[&str]) -> Evidence {
+    Evidence::new(
+        "handshake",
+        format!(
+            "a {} gave {} an address that belongs to several names asked for: {}",
+            request(session),
+            session.proxy,
+            names.join(", "),
+        ),
+    )
+}
+
+/// That an app spoke with a proxy before.
+pub fn spoken(spoken: &Spoken) -> Evidence {
+    Evidence::new(
+        "handshake",
+        format!(
+            "spoke {} with {} at {}",
+            upper(spoken.protocol),
+            spoken.endpoint,
+            spoken.since
+        ),
+    )
+}
+
+fn request(session: &ProxySession) -> String {
+    let target = session.target.addr.map_or_else(
+        || session.target.name.clone().unwrap_or_default(),
+        |addr| endpoint(addr, session.target.port),
+    );
+    format!(
+        "{} {} request for {target}",
+        upper(session.protocol),
+        session.command.to_uppercase(),
+    )
+}
+
+/// The protocol as prose has it.
+fn upper(protocol: ProxyProtocol) -> &'static str {
+    match protocol {
+        ProxyProtocol::Socks4 => "SOCKS4",
+        ProxyProtocol::Socks4a => "SOCKS4a",
+        ProxyProtocol::Socks5 => "SOCKS5",
+    }
+}
+
+fn endpoint(addr: std::net::IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(addr, port).to_string()
+}
+
+fn milliseconds(microseconds: u64) -> String {
+    format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100)
+}
+
+/// How bad a program's own lookup is: worse when it left the machine, less when nothing says that it was not meant.
+pub fn severity(confidence: Confidence, escaped: bool) -> Severity {
+    match (confidence, escaped) {
+        (Confidence::Observed, false) => Severity::Low,
+        (Confidence::Observed, true) | (_, false) => Severity::Medium,
+        (_, true) => Severity::High,
+    }
+}
+
+/// What to change, when no configuration is known that could be named.
+pub fn advice(process: &Process, proxy: &ProxySetting) -> String {
+    let curl = process.program() == Some("curl");
+    match (proxy.scheme.as_str(), curl) {
+        ("socks4", true) => "use --socks4a, or socks4a:// in the proxy's URL: then curl gives the proxy the name".to_owned(),
+        (_, true) => "use --socks5-hostname, or socks5h:// in the proxy's URL: then curl gives the proxy the name".to_owned(),
+        ("socks4", false) => "SOCKS4 carries addresses only: have the program use SOCKS4a, or SOCKS5 with names resolved by the proxy".to_owned(),
+        _ if proxy.resolves == Resolves::Local => "have the program leave names to the proxy (often written socks5h:// or called remote DNS)".to_owned(),
+        _ => "have the program leave every name to the proxy (often written socks5h:// or called remote DNS), or send it through a resolver behind the proxy".to_owned(),
+    }
+}

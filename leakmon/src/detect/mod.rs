@@ -1,0 +1,479 @@
+//! From what was said on the wire, by whom, and what they had been told, to verdicts.
+//!
+//! Deterministic: no clock and no I/O. Time is the events', and a tick is an event.
+
+mod app;
+mod evidence;
+mod summary;
+mod verdict;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    time::Duration,
+};
+
+use lru::LruCache;
+
+use self::{app::AppState, summary::Counts};
+use crate::{
+    model::{
+        Actor, Answer, App, Confidence, Finding, Loss, ProcessId, ProxySession, Query, Report,
+        Resolver, Transport, Verdict,
+    },
+    posture::Posture,
+    time::Timestamp,
+    wire::{
+        Message, Payload,
+        dns::{Address, DnsMessage, Question},
+        socks::{Reply, Request},
+    },
+};
+
+/// Queries kept so that they can be said again when more is known.
+const MAX_QUERIES: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+/// Apps whose state is kept.
+const MAX_APPS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+/// Requests to proxies that wait for their reply.
+const MAX_SESSIONS: usize = 1024;
+/// A resolver library gives up after at most 5 s × 2 attempts by default (resolv.conf(5)).
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a request to a proxy waits for its reply before it is said without one.
+const REPLY_LIMIT: Duration = Duration::from_secs(2);
+
+/// Who did something, as far as it is known.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The process and its thread.
+    pub actor: Actor,
+    /// The program that a person would name.
+    pub app: App,
+    /// What that program was told.
+    pub posture: Posture,
+}
+
+/// A query with what became of it.
+#[derive(Clone, Debug)]
+struct Record {
+    query: Query,
+    answer: Option<Answer>,
+}
+
+/// What an answer is matched by: socket, resolver, transaction and question (RFC 5452 section 9).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PendingKey {
+    cookie: u64,
+    peer: SocketAddr,
+    id: u16,
+    question: Question,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Detector {
+    records: LruCache<u64, Record>,
+    pending: HashMap<PendingKey, u64>,
+    deadlines: VecDeque<(Timestamp, PendingKey, u64)>,
+    apps: LruCache<ProcessId, AppState>,
+    sessions: VecDeque<(u64, ProxySession)>,
+    counts: Counts,
+    queries: u64,
+    findings: u64,
+}
+
+impl Default for Detector {
+    fn default() -> Self {
+        Self {
+            records: LruCache::new(MAX_QUERIES),
+            pending: HashMap::new(),
+            deadlines: VecDeque::new(),
+            apps: LruCache::new(MAX_APPS),
+            sessions: VecDeque::new(),
+            counts: Counts::default(),
+            queries: 0,
+            findings: 0,
+        }
+    }
+}
+
+impl Detector {
+    /// Takes a message and who is behind it.
+    pub fn message(&mut self, message: &Message, who: Option<&Who>) -> Vec<Report> {
+        let mut out = Vec::new();
+        match &message.payload {
+            Payload::Dns(transport, dns) if dns.answer.is_none() => {
+                for question in &dns.questions {
+                    self.question(message, *transport, dns.id, question, who, &mut out);
+                }
+            }
+            Payload::Dns(_, dns) => self.answer(message, dns, &mut out),
+            Payload::SocksRequest(request) => self.request(message, request, who, &mut out),
+            Payload::SocksReply(reply) => self.reply(message, *reply, who, &mut out),
+            Payload::Undecoded => self.counts.undecoded(),
+        }
+        out
+    }
+
+    /// Takes the loss of events.
+    pub fn loss(&mut self, at: Timestamp, events: u64, since: Timestamp) -> Vec<Report> {
+        self.counts.lost(events);
+        vec![Report::Loss(Loss {
+            ts: at,
+            events,
+            since,
+            place: "ring-buffer".to_owned(),
+        })]
+    }
+
+    /// Takes the passing of time: what waited too long is said as it is.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Report> {
+        let mut out = Vec::new();
+        while self
+            .deadlines
+            .front()
+            .is_some_and(|(deadline, _, _)| *deadline <= now)
+        {
+            let Some((deadline, key, number)) = self.deadlines.pop_front() else {
+                break;
+            };
+            if self.pending.get(&key) == Some(&number) {
+                self.pending.remove(&key);
+                self.close(number, no_answer(deadline, number), &mut out);
+            }
+        }
+        while self
+            .sessions
+            .front()
+            .is_some_and(|(_, session)| session.ts.plus(REPLY_LIMIT) <= now)
+        {
+            self.say_oldest_session(&mut out);
+        }
+        out
+    }
+
+    /// Ends the run: what is still open is said as it is, then the summary. Returns whether anything leaked too.
+    pub fn finish(&mut self, now: Timestamp) -> (Vec<Report>, bool) {
+        let mut out = Vec::new();
+        while !self.sessions.is_empty() {
+            self.say_oldest_session(&mut out);
+        }
+        let mut unsaid: Vec<Finding> = self
+            .apps
+            .iter_mut()
+            .flat_map(|(_, app)| app.unsaid_findings(now))
+            .collect();
+        unsaid.sort_by_key(|finding| finding.id[1..].parse::<u64>().unwrap_or(u64::MAX));
+        out.extend(
+            unsaid
+                .into_iter()
+                .map(|finding| Report::Finding(Box::new(finding))),
+        );
+        out.push(Report::Summary(self.counts.summary(now, self.findings)));
+        (out, self.findings > 0)
+    }
+
+    fn say_oldest_session(&mut self, out: &mut Vec<Report>) {
+        if let Some((_, session)) = self.sessions.pop_front() {
+            out.push(Report::Proxy(session));
+        }
+    }
+
+    fn question(
+        &mut self,
+        message: &Message,
+        transport: Transport,
+        id: u16,
+        question: &Question,
+        who: Option<&Who>,
+        out: &mut Vec<Report>,
+    ) {
+        let key = PendingKey {
+            cookie: message.cookie,
+            peer: message.peer,
+            id,
+            question: question.clone(),
+        };
+        if self.pending.contains_key(&key) {
+            // Sent again because no answer came: the same query.
+            return;
+        }
+        self.queries += 1;
+        let number = self.queries;
+        let mut query = Query {
+            ts: message.at,
+            id: format!("q{number}"),
+            update: false,
+            name: question.name.clone(),
+            qtype: question.qtype.clone(),
+            transport,
+            resolver: Resolver {
+                addr: message.peer.ip(),
+                port: message.peer.port(),
+                interface: message.interface.clone(),
+                process: None,
+            },
+            process: who.map(|who| who.actor.clone()),
+            app: who.map(|who| who.app.clone()),
+            via: None,
+            escaped: message.escaped,
+            verdict: Verdict::Unknown,
+            explanation: None,
+        };
+        let ruling = match who {
+            Some(who) => verdict::rule(self.app(who), &query),
+            None => verdict::nobody(),
+        };
+        query.verdict = ruling.verdict;
+        query.explanation = Some(ruling.explanation);
+        self.counts.count(&query);
+        out.push(Report::Query(query.clone()));
+        self.records.put(
+            number,
+            Record {
+                query,
+                answer: None,
+            },
+        );
+        if let (Some(who), Some(confidence)) = (who, ruling.confidence) {
+            self.find(who.app.id, number, confidence, None, message.at, out);
+        }
+        self.pending.insert(key.clone(), number);
+        self.deadlines
+            .push_back((message.at.plus(ANSWER_LIMIT), key, number));
+    }
+
+    fn answer(&mut self, message: &Message, dns: &DnsMessage, out: &mut Vec<Report>) {
+        let Some(answer) = &dns.answer else { return };
+        for question in &dns.questions {
+            let key = PendingKey {
+                cookie: message.cookie,
+                peer: message.peer,
+                id: dns.id,
+                question: question.clone(),
+            };
+            let Some(number) = self.pending.remove(&key) else {
+                continue;
+            };
+            let asked = self.records.peek(&number).map(|record| record.query.ts);
+            let latency = asked.map(|asked| message.at.since(asked).as_micros());
+            let said = Answer {
+                ts: message.at,
+                query: format!("q{number}"),
+                rcode: answer.rcode.clone(),
+                addresses: answer
+                    .addresses
+                    .iter()
+                    .map(|address| address.addr)
+                    .collect(),
+                latency_us: latency.and_then(|latency| u64::try_from(latency).ok()),
+            };
+            self.remember_addresses(number, message.at, &answer.addresses);
+            self.close(number, said, out);
+        }
+    }
+
+    fn remember_addresses(&mut self, number: u64, at: Timestamp, addresses: &[Address]) {
+        let Some(record) = self.records.peek(&number) else {
+            return;
+        };
+        let Some(app) = record
+            .query
+            .app
+            .as_ref()
+            .and_then(|app| self.apps.get_mut(&app.id))
+        else {
+            return;
+        };
+        for address in addresses {
+            app.answered(number, &record.query.name, at, *address);
+        }
+    }
+
+    /// Says what became of a query.
+    fn close(&mut self, number: u64, answer: Answer, out: &mut Vec<Report>) {
+        out.push(Report::Answer(answer.clone()));
+        let Some(record) = self.records.get_mut(&number) else {
+            return;
+        };
+        record.answer = Some(answer);
+        if record.query.verdict == Verdict::Leak
+            && let Some(app) = record
+                .query
+                .app
+                .as_ref()
+                .and_then(|app| self.apps.get_mut(&app.id))
+        {
+            app.add_answer(record);
+        }
+    }
+
+    fn request(
+        &mut self,
+        message: &Message,
+        request: &Request,
+        who: Option<&Who>,
+        out: &mut Vec<Report>,
+    ) {
+        let session = ProxySession {
+            ts: message.at,
+            process: who.map(|who| who.actor.clone()),
+            app: who.map(|who| who.app.clone()),
+            proxy: message.peer.into(),
+            protocol: request.protocol,
+            command: request.command.clone(),
+            target: request.target.clone(),
+            accepted: None,
+        };
+        if let Some(who) = who {
+            let app = self.app(who);
+            app.spoke(&session);
+            let proxy_names = app.names_of(message.peer.ip(), message.at);
+            let possible = request
+                .target
+                .addr
+                .map(|addr| app.lookups_of(addr, message.at))
+                .unwrap_or_default();
+            for (number, _) in proxy_names {
+                self.explain(number, "the proxy's own name", out);
+            }
+            self.prove(who, &session, &possible, out);
+        }
+        self.sessions.push_back((message.cookie, session));
+        if self.sessions.len() > MAX_SESSIONS {
+            self.say_oldest_session(out);
+        }
+    }
+
+    /// The proxy was given an address: the names that were answered with it are proven to have leaked, when there is
+    /// one such name only.
+    fn prove(
+        &mut self,
+        who: &Who,
+        session: &ProxySession,
+        possible: &[(u64, String)],
+        out: &mut Vec<Report>,
+    ) {
+        let Some((_, name)) = possible.first() else {
+            return;
+        };
+        if possible.iter().any(|(_, other)| other != name) {
+            let mut names: Vec<&str> = possible.iter().map(|(_, name)| name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            self.app(who).add_ambiguous(session, &names);
+            return;
+        }
+        for (number, _) in possible {
+            self.mark_leak(
+                *number,
+                "its answer was given to the proxy as an address",
+                out,
+            );
+        }
+        for (number, _) in possible {
+            self.find(
+                who.app.id,
+                *number,
+                Confidence::Proven,
+                Some(session),
+                session.ts,
+                out,
+            );
+        }
+    }
+
+    fn reply(&mut self, message: &Message, reply: Reply, who: Option<&Who>, out: &mut Vec<Report>) {
+        if let Some(who) = who {
+            self.app(who).confirmed(message.peer.into());
+        }
+        if reply.accepted.is_none() {
+            return;
+        }
+        if let Some(index) = self
+            .sessions
+            .iter()
+            .position(|(cookie, _)| *cookie == message.cookie)
+            && let Some((_, mut session)) = self.sessions.remove(index)
+        {
+            session.accepted = reply.accepted;
+            out.push(Report::Proxy(session));
+        }
+    }
+
+    /// Says a query again as a leak.
+    fn mark_leak(&mut self, number: u64, why: &str, out: &mut Vec<Report>) {
+        self.change_verdict(number, Verdict::Leak, why, out);
+    }
+
+    /// Says a query again as explained, unless it is known to be a leak.
+    fn explain(&mut self, number: u64, why: &str, out: &mut Vec<Report>) {
+        if self
+            .records
+            .peek(&number)
+            .is_some_and(|record| record.query.verdict < Verdict::Explained)
+        {
+            self.change_verdict(number, Verdict::Explained, why, out);
+        }
+    }
+
+    fn change_verdict(&mut self, number: u64, verdict: Verdict, why: &str, out: &mut Vec<Report>) {
+        let Some(record) = self.records.get_mut(&number) else {
+            return;
+        };
+        let query = &mut record.query;
+        if query.verdict == verdict {
+            return;
+        }
+        self.counts.recount(query, verdict);
+        query.verdict = verdict;
+        query.explanation = Some(why.to_owned());
+        query.update = true;
+        out.push(Report::Query(query.clone()));
+    }
+
+    /// Makes or strengthens the finding about a query's name.
+    fn find(
+        &mut self,
+        app: ProcessId,
+        number: u64,
+        confidence: Confidence,
+        session: Option<&ProxySession>,
+        at: Timestamp,
+        out: &mut Vec<Report>,
+    ) {
+        let (Some(record), Some(app)) = (self.records.peek(&number), self.apps.get_mut(&app))
+        else {
+            return;
+        };
+        let next = self.findings + 1;
+        let (finding, is_new) = app.find(record, confidence, session, at, next);
+        if is_new {
+            self.findings = next;
+        }
+        if let Some(finding) = finding {
+            out.push(Report::Finding(Box::new(finding)));
+        }
+    }
+
+    /// The state of an app, with its newest posture.
+    fn app(&mut self, who: &Who) -> &mut AppState {
+        let state = self
+            .apps
+            .get_or_insert_mut(who.app.id, || AppState::new(who.app.clone()));
+        if state.posture != who.posture {
+            state.posture = who.posture.clone();
+        }
+        state
+    }
+}
+
+fn no_answer(at: Timestamp, number: u64) -> Answer {
+    Answer {
+        ts: at,
+        query: format!("q{number}"),
+        rcode: "timeout".to_owned(),
+        addresses: Vec::new(),
+        latency_us: None,
+    }
+}

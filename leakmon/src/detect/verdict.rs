@@ -1,0 +1,108 @@
+//! Is this query a leak? The rules, in the order in which they are tried.
+
+use super::app::AppState;
+use crate::model::{Confidence, Query, Verdict};
+
+/// A verdict and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, in words.
+    pub explanation: String,
+    /// For a leak: how sure.
+    pub confidence: Option<Confidence>,
+}
+
+impl Ruling {
+    fn new(verdict: Verdict, explanation: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            explanation: explanation.into(),
+            confidence: None,
+        }
+    }
+
+    fn leak(confidence: Confidence, explanation: impl Into<String>) -> Self {
+        Self {
+            confidence: Some(confidence),
+            ..Self::new(Verdict::Leak, explanation)
+        }
+    }
+}
+
+/// The ruling on a query whose asker is not known.
+pub fn nobody() -> Ruling {
+    Ruling::new(
+        Verdict::Unknown,
+        "the kernel programs saw nobody create or use this socket: it is older than leakmon",
+    )
+}
+
+/// The ruling on a query of an app.
+pub fn rule(app: &AppState, query: &Query) -> Ruling {
+    let name = query.name.as_str();
+    let speaks = app.confirmed_proxy();
+    if app.posture.proxy.is_none() && speaks.is_none() {
+        return without_proxy(app, query);
+    }
+    if is_localhost(name) {
+        return Ruling::new(
+            Verdict::Explained,
+            "a name of this machine itself (RFC 6761)",
+        );
+    }
+    if app.posture.is_proxy_host(name) || app.is_proxy_name(name) {
+        return Ruling::new(Verdict::Explained, "the proxy's own name");
+    }
+    if let Some(rule) = app.posture.bypassed_by(name) {
+        return Ruling::new(
+            Verdict::Explained,
+            format!("on the list of names reached without the proxy: {rule}"),
+        );
+    }
+    if app.posture.proxies_everything()
+        && let Some(proxy) = &app.posture.proxy
+    {
+        return Ruling::leak(
+            Confidence::Configured,
+            format!("told to reach everything through {proxy}, and asked for the name itself"),
+        );
+    }
+    if let Some(proxy) = speaks {
+        return Ruling::leak(
+            Confidence::Observed,
+            format!(
+                "speaks {} with {}, and asked for the name itself",
+                proxy.protocol.as_str(),
+                proxy.endpoint
+            ),
+        );
+    }
+    Ruling::new(
+        Verdict::Unknown,
+        "told to use a proxy for some connections; which ones is not known",
+    )
+}
+
+fn without_proxy(app: &AppState, query: &Query) -> Ruling {
+    let process = query.process.as_ref().map(|actor| &actor.process);
+    if process.is_none_or(|process| process.exe.is_none()) {
+        return Ruling::new(
+            Verdict::Unknown,
+            "the process was gone or closed to view before it could be read",
+        );
+    }
+    if !app.posture.evidence.is_empty() {
+        return Ruling::new(
+            Verdict::Unknown,
+            "its proxy settings decide for each connection; what they decided is not known",
+        );
+    }
+    Ruling::new(Verdict::NoProxy, "no proxy is known for this program")
+}
+
+/// RFC 6761 section 6.3.
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}

@@ -1,0 +1,89 @@
+//! The events of this machine, now: what the kernel programs send, with the processes they name.
+
+use leakmon_common::Owner;
+
+use crate::{
+    capture::{CaptureError, Event, Kernel, Options, Packet, machine},
+    process::{Interfaces, Reader},
+    time::Timestamp,
+};
+
+/// Packets handed over before signals and ticks get their turn again.
+const BATCH: usize = 1024;
+
+/// A running capture.
+pub struct Live {
+    kernel: Kernel,
+    reader: Reader,
+    interfaces: Interfaces,
+}
+
+impl Live {
+    /// Attaches the kernel programs.
+    ///
+    /// # Errors
+    /// As [`Kernel::attach`].
+    pub fn start(options: &Options) -> Result<Self, CaptureError> {
+        let kernel = Kernel::attach(options)?;
+        Ok(Self {
+            reader: Reader::new(kernel.clock(), machine::view().foreign_pids),
+            interfaces: Interfaces::default(),
+            kernel,
+        })
+    }
+
+    /// Waits until there are events.
+    ///
+    /// # Errors
+    /// When the ring buffer fails.
+    pub async fn ready(&mut self) -> Result<(), CaptureError> {
+        self.kernel.readable().await
+    }
+
+    /// Takes waiting events, not more than one batch; true when none is left.
+    pub fn take(&mut self, mut give: impl FnMut(Event)) -> bool {
+        let Self {
+            kernel,
+            reader,
+            interfaces,
+        } = self;
+        kernel.drain(BATCH, |mut packet| {
+            if let Some(owner) = packet.owner {
+                for process in reader.processes_for(&owner) {
+                    give(Event::Process(Box::new(process)));
+                }
+                name_interface(reader, interfaces, &owner, &mut packet);
+            }
+            give(Event::Packet(packet));
+        })
+    }
+
+    /// The passing of time, and what was lost meanwhile.
+    ///
+    /// # Errors
+    /// When the kernel's counters cannot be read.
+    pub fn tick(&mut self) -> Result<Vec<Event>, CaptureError> {
+        let loss = self.kernel.losses()?;
+        Ok(loss
+            .into_iter()
+            .chain([Event::Tick(self.kernel.now())])
+            .collect())
+    }
+
+    /// The time now, on the clock of the events.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.kernel.now()
+    }
+}
+
+fn name_interface(
+    reader: &mut Reader,
+    interfaces: &mut Interfaces,
+    owner: &Owner,
+    packet: &mut Packet,
+) {
+    if let Some(netns) = reader.netns_of(owner.tgid) {
+        packet.interface = interfaces.name(netns, owner.tgid, packet.ifindex);
+    }
+}

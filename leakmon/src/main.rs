@@ -1,0 +1,31 @@
+//! The `leakmon` program: reads the command line and hands over.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use leakmon::{
+    cli::{Cli, Command},
+    commands::{FAILED, doctor, watch},
+};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            EnvFilter::try_from_env("LEAKMON_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .without_time()
+        .init();
+    let result = match &cli.command {
+        Command::Watch(args) => watch::run(args),
+        Command::Doctor => doctor::run(),
+    };
+    result.unwrap_or_else(|error| {
+        // One line, whatever went wrong: causes after their effects.
+        let line = format!("{error:#}").replace('\n', " ");
+        eprintln!("leakmon: {}", leakmon::sink::printable(&line));
+        ExitCode::from(FAILED)
+    })
+}

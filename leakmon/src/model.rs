@@ -1,0 +1,511 @@
+//! The nouns of leakmon, in the shape in which they are put out (docs/events.schema.json).
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use serde::Serialize;
+
+use crate::time::Timestamp;
+
+/// Version of the output contract; within it no field is removed or re-typed.
+pub const CONTRACT: u32 = 1;
+
+/// Which process a pid means: pids are reused, a pid with its start time is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ProcessId {
+    /// Process (thread group) id.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot (proc_pid_stat(5), field 22); `None` when it was gone before it could be read.
+    pub start_ticks: Option<u64>,
+}
+
+/// A process, as far as it is known. What could not be read is `None`: unknown, not empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Process (thread group) id.
+    pub pid: u32,
+    /// When it started.
+    pub start_time: Option<Timestamp>,
+    /// The same in clock ticks since boot.
+    #[serde(skip)]
+    pub start_ticks: Option<u64>,
+    /// Its parent.
+    pub ppid: Option<u32>,
+    /// Name of the thread group's leader.
+    pub comm: Option<String>,
+    /// Path of the program.
+    pub exe: Option<String>,
+    /// Command line.
+    pub cmdline: Option<Vec<String>>,
+    /// Real user id.
+    pub uid: Option<u32>,
+    /// The user's name in /etc/passwd.
+    pub user: Option<String>,
+    /// Path in the cgroup v2 hierarchy.
+    pub cgroup: Option<String>,
+    /// Container id.
+    pub container: Option<String>,
+    /// systemd unit.
+    pub unit: Option<String>,
+    /// Inode of its network namespace.
+    pub netns: Option<u64>,
+}
+
+impl Process {
+    /// A process of which the kernel told only this.
+    #[must_use]
+    pub fn unread(pid: u32, uid: Option<u32>) -> Self {
+        Self {
+            pid,
+            start_time: None,
+            start_ticks: None,
+            ppid: None,
+            comm: None,
+            exe: None,
+            cmdline: None,
+            uid,
+            user: None,
+            cgroup: None,
+            container: None,
+            unit: None,
+            netns: None,
+        }
+    }
+
+    /// What tells this process from every other.
+    #[must_use]
+    pub fn id(&self) -> ProcessId {
+        ProcessId {
+            pid: self.pid,
+            start_ticks: self.start_ticks,
+        }
+    }
+
+    /// File name of the program, without the mark of a deleted file (proc_pid_exe(5)).
+    #[must_use]
+    pub fn program(&self) -> Option<&str> {
+        let exe = self.exe.as_deref()?;
+        let exe = exe.strip_suffix(" (deleted)").unwrap_or(exe);
+        Some(exe.rsplit('/').next().unwrap_or(exe))
+    }
+}
+
+/// The process behind an event, with the name of the thread that acted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// The process.
+    #[serde(flatten)]
+    pub process: Arc<Process>,
+    /// Name of the thread that used the socket.
+    pub thread: Option<String>,
+}
+
+/// What a person would call one program: a browser with its helpers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct App {
+    /// Name.
+    pub name: String,
+    /// Its first process.
+    pub pid: u32,
+    /// What tells it from every other app.
+    #[serde(skip)]
+    pub id: ProcessId,
+}
+
+/// How a question travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// DNS over UDP (RFC 1035 section 4.2.1).
+    Udp,
+    /// DNS over TCP (RFC 7766).
+    Tcp,
+}
+
+impl Transport {
+    /// The word used in output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// Where a question was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolver {
+    /// Address asked.
+    pub addr: IpAddr,
+    /// Port asked.
+    pub port: u16,
+    /// Interface through which the question left.
+    pub interface: Option<String>,
+    /// The process of this machine that listens there.
+    pub process: Option<Arc<Process>>,
+}
+
+/// What leakmon makes of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing says that this program uses a proxy.
+    NoProxy,
+    /// Too little is known about who asked.
+    Unknown,
+    /// The program uses a proxy, and there is an honest reason for this query.
+    Explained,
+    /// The program uses a proxy, and this query went past it.
+    Leak,
+}
+
+impl Verdict {
+    /// The word used in output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoProxy => "no-proxy",
+            Self::Unknown => "unknown",
+            Self::Explained => "explained",
+            Self::Leak => "leak",
+        }
+    }
+}
+
+/// One name asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Query {
+    /// When it left.
+    pub ts: Timestamp,
+    /// `q1`, `q2`, … in the order of leaving.
+    pub id: String,
+    /// Said before, and changed since.
+    #[serde(skip_serializing_if = "is_false")]
+    pub update: bool,
+    /// The name in presentation format (RFC 1035 section 5.1), lower case, without the final dot.
+    pub name: String,
+    /// Query type (RFC 8499), as `A` or `TYPE65280`.
+    pub qtype: String,
+    /// How it travelled.
+    pub transport: Transport,
+    /// Who was asked.
+    pub resolver: Resolver,
+    /// Who asked; `null` when the kernel could not tell.
+    pub process: Option<Actor>,
+    /// The program that a person would name.
+    pub app: Option<App>,
+    /// The local resolver between asker and wire.
+    pub via: Option<Arc<Process>>,
+    /// It left through an interface other than loopback.
+    pub escaped: bool,
+    /// What leakmon makes of it.
+    pub verdict: Verdict,
+    /// Why, in words.
+    pub explanation: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// What came back for a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// When it came, or was given up.
+    pub ts: Timestamp,
+    /// Which query.
+    pub query: String,
+    /// Response code (RFC 8499), as `NOERROR`; `timeout` when no answer came.
+    pub rcode: String,
+    /// Addresses in it.
+    pub addresses: Vec<IpAddr>,
+    /// Microseconds from question to answer; `null` without one.
+    pub latency_us: Option<u64>,
+}
+
+/// An address and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Endpoint {
+    /// Address.
+    pub addr: IpAddr,
+    /// Port.
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(value: SocketAddr) -> Self {
+        Self {
+            addr: value.ip(),
+            port: value.port(),
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        SocketAddr::new(self.addr, self.port).fmt(f)
+    }
+}
+
+/// A protocol spoken with a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// SOCKS4: addresses only.
+    Socks4,
+    /// SOCKS4a: a name may stand in for the address.
+    Socks4a,
+    /// SOCKS5 (RFC 1928).
+    Socks5,
+}
+
+impl ProxyProtocol {
+    /// The word used in output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Socks4 => "socks4",
+            Self::Socks4a => "socks4a",
+            Self::Socks5 => "socks5",
+        }
+    }
+}
+
+/// What a proxy was asked to reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The name, when a name was given.
+    pub name: Option<String>,
+    /// The address, when an address was given.
+    pub addr: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+/// A request made of a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProxySession {
+    /// When the request was complete.
+    pub ts: Timestamp,
+    /// Who made it.
+    pub process: Option<Actor>,
+    /// The program that a person would name.
+    pub app: Option<App>,
+    /// Where the proxy is.
+    pub proxy: Endpoint,
+    /// The protocol spoken.
+    pub protocol: ProxyProtocol,
+    /// `connect`, `bind`, `udp-associate`, `resolve`, `resolve-ptr`, or the number of another command.
+    pub command: String,
+    /// What it was asked to reach.
+    pub target: Target,
+    /// Whether the proxy granted it; `null` when it did not answer.
+    pub accepted: Option<bool>,
+}
+
+/// What kind of leak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// A program with a proxy resolved a name itself.
+    SelfResolution,
+}
+
+/// How bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Probably intended.
+    Low,
+    /// A leak within the machine, or one not fully established.
+    Medium,
+    /// A name left the machine past the proxy.
+    High,
+    /// A name that must never be asked left the machine.
+    Critical,
+}
+
+/// How sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// The program was seen to speak to a proxy, and asked for the name itself.
+    Observed,
+    /// The program's configuration sends everything through a proxy, and it asked for the name itself.
+    Configured,
+    /// The program asked for the name, was answered an address, and gave the proxy that address.
+    Proven,
+}
+
+impl Confidence {
+    /// The word used in output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Configured => "configured",
+            Self::Proven => "proven",
+        }
+    }
+}
+
+/// Who is meant to turn names into addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolves {
+    /// The program itself.
+    Local,
+    /// The proxy.
+    Remote,
+    /// One or the other.
+    Depends,
+    /// Not known.
+    Unknown,
+}
+
+/// A proxy as a finding names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProxySetting {
+    /// `socks4`, `socks4a`, `socks5`, `http`, `https`.
+    pub scheme: String,
+    /// Host name or address.
+    pub addr: String,
+    /// Port.
+    pub port: u16,
+    /// Who is meant to resolve names.
+    pub resolves: Resolves,
+}
+
+impl std::fmt::Display for ProxySetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.addr.contains(':') {
+            write!(f, "{}://[{}]:{}", self.scheme, self.addr, self.port)
+        } else {
+            write!(f, "{}://{}:{}", self.scheme, self.addr, self.port)
+        }
+    }
+}
+
+/// One piece of what a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Where it comes from: `command-line`, `query`, `answer`, `handshake`.
+    pub source: String,
+    /// What it says.
+    pub detail: String,
+}
+
+impl Evidence {
+    /// Evidence from `source` that says `detail`.
+    pub fn new(source: &str, detail: impl Into<String>) -> Self {
+        Self {
+            source: source.to_owned(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// A verdict with its proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// When it became sure, or surer.
+    pub ts: Timestamp,
+    /// `f1`, `f2`, …
+    pub id: String,
+    /// Said before, and changed since: the later line wins.
+    #[serde(skip_serializing_if = "is_false")]
+    pub update: bool,
+    /// What kind of leak.
+    pub kind: FindingKind,
+    /// How bad.
+    pub severity: Severity,
+    /// How sure.
+    pub confidence: Confidence,
+    /// The program that a person would name.
+    pub app: App,
+    /// The process that sent the query.
+    pub process: Actor,
+    /// The name that leaked.
+    pub name: String,
+    /// Ids of the queries that leaked it, the first of them when there are many.
+    pub queries: Vec<String>,
+    /// The proxy that was to be used.
+    pub proxy: ProxySetting,
+    /// The chain of evidence, in the order in which things happened.
+    pub evidence: Vec<Evidence>,
+    /// What to change.
+    pub advice: String,
+}
+
+/// Events that were lost on their way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// When it was noticed.
+    pub ts: Timestamp,
+    /// How many.
+    pub events: u64,
+    /// None had been lost until then.
+    pub since: Timestamp,
+    /// Where: `ring-buffer`.
+    #[serde(rename = "where")]
+    pub place: String,
+}
+
+/// What one app did in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AppSummary {
+    /// Name; `null` for queries whose asker is not known.
+    pub app: Option<String>,
+    /// Queries, whatever became of them.
+    pub queries: u64,
+    /// Queries that are leaks.
+    pub leak: u64,
+    /// Queries that are explained.
+    pub explained: u64,
+    /// Queries by a program of which no proxy is known.
+    pub no_proxy: u64,
+    /// Queries about which too little is known.
+    pub unknown: u64,
+}
+
+/// The last line of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// When the run ended.
+    pub ts: Timestamp,
+    /// By name of the app, most leaks first.
+    pub apps: Vec<AppSummary>,
+    /// Findings.
+    pub findings: u64,
+    /// Events lost.
+    pub lost: u64,
+    /// Messages to or from a DNS port that could not be read as DNS.
+    pub undecoded: u64,
+}
+
+/// What leakmon says, one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Report {
+    /// A name was asked.
+    Query(Query),
+    /// What came back.
+    Answer(Answer),
+    /// A proxy was asked for something.
+    Proxy(ProxySession),
+    /// A verdict.
+    Finding(Box<Finding>),
+    /// Something was lost.
+    Loss(Loss),
+    /// The end.
+    Summary(Summary),
+}

@@ -1,0 +1,108 @@
+//! Everything between capture and sink, the same for a live run and a replay.
+
+use std::sync::Arc;
+
+use crate::{
+    capture::Event,
+    detect::{Detector, Who},
+    model::Report,
+    posture::posture_of,
+    process::{Table, app_of},
+    time::Timestamp,
+    wire::{Decoder, Message},
+};
+
+/// Whose doings are of interest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// These processes with their descendants and the apps they belong to.
+    pub pids: Vec<u32>,
+    /// Apps and programs of these names, whatever the case.
+    pub apps: Vec<String>,
+}
+
+impl Filter {
+    fn is_open(&self) -> bool {
+        self.pids.is_empty() && self.apps.is_empty()
+    }
+
+    fn lets_pass(&self, table: &mut Table, who: Option<&Who>) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        let Some(who) = who else { return false };
+        let process = &who.actor.process;
+        self.pids
+            .iter()
+            .any(|&pid| who.app.pid == pid || table.descends_from(process, pid))
+            || self.apps.iter().any(|name| {
+                [
+                    Some(who.app.name.as_str()),
+                    process.program(),
+                    process.comm.as_deref(),
+                ]
+                .into_iter()
+                .flatten()
+                .any(|known| known.eq_ignore_ascii_case(name))
+            })
+    }
+}
+
+/// Turns events into reports.
+#[derive(Debug, Default)]
+pub struct Pipeline {
+    decoder: Decoder,
+    table: Table,
+    detector: Detector,
+    filter: Filter,
+}
+
+impl Pipeline {
+    /// A pipeline that reports what the filter lets pass.
+    #[must_use]
+    pub fn new(filter: Filter) -> Self {
+        Self {
+            filter,
+            ..Self::default()
+        }
+    }
+
+    /// Takes an event, and says what follows from it.
+    pub fn feed(&mut self, event: Event) -> Vec<Report> {
+        match event {
+            Event::Process(process) => {
+                self.table.insert(*process);
+                Vec::new()
+            }
+            Event::Packet(packet) => self
+                .decoder
+                .decode(&packet)
+                .iter()
+                .flat_map(|message| self.message(message))
+                .collect(),
+            Event::Loss { at, events, since } => self.detector.loss(at, events, since),
+            Event::Tick(now) => self.detector.tick(now),
+        }
+    }
+
+    /// Ends the run: what is open, the summary, and whether anything leaked.
+    pub fn finish(&mut self, now: Timestamp) -> (Vec<Report>, bool) {
+        self.detector.finish(now)
+    }
+
+    fn message(&mut self, message: &Message) -> Vec<Report> {
+        let who = message.owner.as_ref().map(|owner| {
+            let actor = self.table.actor(owner);
+            let (app, first) = app_of(&mut self.table, &Arc::clone(&actor.process));
+            Who {
+                posture: posture_of(&first),
+                actor,
+                app,
+            }
+        });
+        if !self.filter.lets_pass(&mut self.table, who.as_ref()) {
+            return Vec::new();
+        }
+        self.detector.message(message, who.as_ref())
+    }
+}

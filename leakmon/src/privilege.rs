@@ -1,0 +1,48 @@
+//! Which capabilities watching takes, and which are kept once the programs are attached (capabilities(7)).
+
+use caps::{CapSet, Capability, CapsHashSet};
+
+/// Loading and attaching the kernel programs, and reading other users' processes.
+const NEEDED: [(Capability, &str); 4] = [
+    (Capability::CAP_BPF, "CAP_BPF"),
+    (Capability::CAP_NET_ADMIN, "CAP_NET_ADMIN"),
+    (Capability::CAP_SYS_PTRACE, "CAP_SYS_PTRACE"),
+    (Capability::CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
+];
+
+/// Kept for the rest of the run: reading maps (before 5.19 the kernel asks for `CAP_BPF` on every bpf call), and
+/// reading /proc.
+const KEPT: [Capability; 3] = [
+    Capability::CAP_BPF,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_DAC_READ_SEARCH,
+];
+
+/// Names of the capabilities that this process lacks and needs.
+#[must_use]
+pub fn missing() -> Vec<&'static str> {
+    let held = caps::read(None, CapSet::Effective).unwrap_or_default();
+    NEEDED
+        .iter()
+        .filter(|(capability, _)| !held.contains(capability))
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+/// Gives up every capability that is not needed any more, for good.
+///
+/// # Errors
+/// When the kernel refuses, in words.
+pub fn drop_unneeded() -> Result<(), String> {
+    let held = caps::read(None, CapSet::Permitted).map_err(|error| error.to_string())?;
+    let kept: CapsHashSet = KEPT
+        .into_iter()
+        .filter(|capability| held.contains(capability))
+        .collect();
+    caps::clear(None, CapSet::Ambient).map_err(|error| error.to_string())?;
+    caps::clear(None, CapSet::Inheritable).map_err(|error| error.to_string())?;
+    caps::set(None, CapSet::Effective, &kept).map_err(|error| error.to_string())?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(|error| error.to_string())?;
+    // Nothing that this process starts can win privileges back.
+    rustix::thread::set_no_new_privs(true).map_err(|error| error.to_string())
+}

@@ -1,0 +1,11 @@
+//! Who did it: the table of processes, and which of them a person would call one program.
+
+mod app;
+mod interfaces;
+mod reader;
+mod table;
+
+pub use app::app_of;
+pub use interfaces::Interfaces;
+pub use reader::Reader;
+pub use table::Table;

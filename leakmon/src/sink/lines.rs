@@ -1,0 +1,290 @@
+//! What a person reads: one line a leak, its proof and advice beneath.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    time::Duration,
+};
+
+use super::{Sink, printable};
+use crate::{
+    model::{
+        Actor, Answer, App, Confidence, Finding, Loss, ProxySession, Query, Report, Severity,
+        Summary, Verdict,
+    },
+    time::Timestamp,
+};
+
+/// A leak waits this long for its proof, so that it is one line and not two.
+const PROOF_WAIT: Duration = Duration::from_millis(400);
+/// Queries whose answers are still to be shown.
+const MAX_OPEN: usize = 4096;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Every query, answer and proxy request, not only leaks.
+    pub all: bool,
+    /// Colours.
+    pub color: bool,
+}
+
+/// Writes reports as text.
+#[derive(Debug)]
+pub struct Lines<W> {
+    out: W,
+    style: Style,
+    /// Findings that wait for their proof.
+    waiting: Vec<(Timestamp, Finding)>,
+    /// Findings that were written, and how sure they were.
+    written: HashMap<String, Confidence>,
+    /// What was asked, for the answers' lines.
+    open: HashMap<String, String>,
+}
+
+const RED: &str = "\x1b[1;31m";
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+
+impl<W: Write> Lines<W> {
+    /// A sink that writes to `out`.
+    pub fn new(out: W, style: Style) -> Self {
+        Self {
+            out,
+            style,
+            waiting: Vec::new(),
+            written: HashMap::new(),
+            open: HashMap::new(),
+        }
+    }
+
+    fn paint(&self, color: &'static str) -> (&'static str, &'static str) {
+        if self.style.color {
+            (color, PLAIN)
+        } else {
+            ("", "")
+        }
+    }
+
+    fn query(&mut self, query: &Query) -> io::Result<()> {
+        if !self.style.all {
+            return Ok(());
+        }
+        let (dim, plain) = self.paint(DIM);
+        let (red, end) = if query.verdict == Verdict::Leak {
+            self.paint(RED)
+        } else {
+            ("", "")
+        };
+        let asked = format!("{} {}", query.qtype, printable(&query.name));
+        let again = if query.update { "again: " } else { "" };
+        writeln!(
+            self.out,
+            "{dim}{}{plain} query    {}  {again}{asked} of {} over {}{}  {red}{}{end}{}",
+            query.ts.time_of_day(),
+            who(query.app.as_ref(), query.process.as_ref()),
+            std::net::SocketAddr::new(query.resolver.addr, query.resolver.port),
+            query.transport.as_str(),
+            query
+                .resolver
+                .interface
+                .as_deref()
+                .map(|name| format!(" ({})", printable(name)))
+                .unwrap_or_default(),
+            query.verdict.as_str(),
+            query
+                .explanation
+                .as_deref()
+                .map(|why| format!(": {}", printable(why)))
+                .unwrap_or_default(),
+        )?;
+        if !query.update && self.open.len() < MAX_OPEN {
+            self.open.insert(query.id.clone(), asked);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: &Answer) -> io::Result<()> {
+        let Some(asked) = self.open.remove(&answer.query) else {
+            return Ok(());
+        };
+        let (dim, plain) = self.paint(DIM);
+        let addresses: Vec<String> = answer.addresses.iter().map(ToString::to_string).collect();
+        writeln!(
+            self.out,
+            "{dim}{} answer   {asked}: {} {}{plain}",
+            answer.ts.time_of_day(),
+            answer.rcode,
+            addresses.join(" "),
+        )
+    }
+
+    fn proxy(&mut self, session: &ProxySession) -> io::Result<()> {
+        if !self.style.all {
+            return Ok(());
+        }
+        let (dim, plain) = self.paint(DIM);
+        let target = match (&session.target.name, session.target.addr) {
+            (Some(name), _) => format!("the name {}", printable(name)),
+            (None, Some(addr)) => format!("the address {addr}"),
+            (None, None) => "nothing".to_owned(),
+        };
+        writeln!(
+            self.out,
+            "{dim}{} proxy    {}  gave {} {target} port {} by {}{}{plain}",
+            session.ts.time_of_day(),
+            who(session.app.as_ref(), session.process.as_ref()),
+            session.proxy,
+            session.target.port,
+            session.protocol.as_str(),
+            match session.accepted {
+                Some(true) => ": granted",
+                Some(false) => ": refused",
+                None => ": no reply yet",
+            },
+        )
+    }
+
+    fn finding(&mut self, finding: &Finding) -> io::Result<()> {
+        if let Some(waiting) = self
+            .waiting
+            .iter_mut()
+            .find(|(_, waiting)| waiting.id == finding.id)
+        {
+            // Still the same finding to its reader, who has not seen it.
+            waiting.1 = Finding {
+                ts: waiting.1.ts,
+                ..finding.clone()
+            };
+            return Ok(());
+        }
+        match self.written.get(&finding.id) {
+            None => {
+                self.waiting
+                    .push((finding.ts.plus(PROOF_WAIT), finding.clone()));
+                Ok(())
+            }
+            Some(&known) if known < finding.confidence => self.write_finding(finding),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn write_finding(&mut self, finding: &Finding) -> io::Result<()> {
+        let again = self
+            .written
+            .insert(finding.id.clone(), finding.confidence)
+            .is_some();
+        let (red, plain) = if finding.severity >= Severity::Medium {
+            self.paint(RED)
+        } else {
+            ("", "")
+        };
+        writeln!(
+            self.out,
+            "{} {red}LEAK{plain} {} {} resolved {} itself instead of leaving it to {}  [{}]",
+            finding.ts.time_of_day(),
+            if again { "now proven:" } else { "" }.trim_start(),
+            who(Some(&finding.app), Some(&finding.process)),
+            printable(&finding.name),
+            printable(&finding.proxy.to_string()),
+            finding.confidence.as_str(),
+        )?;
+        for evidence in &finding.evidence {
+            writeln!(
+                self.out,
+                "    {:<13}{}",
+                evidence.source,
+                printable(&evidence.detail)
+            )?;
+        }
+        writeln!(
+            self.out,
+            "    {:<13}{}",
+            "to stop it",
+            printable(&finding.advice)
+        )
+    }
+
+    fn loss(&mut self, loss: &Loss) -> io::Result<()> {
+        writeln!(
+            self.out,
+            "{} LOST {} events since {}: what they would have shown is not known",
+            loss.ts.time_of_day(),
+            loss.events,
+            loss.since.time_of_day(),
+        )
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        self.write_due(|_| true)?;
+        let queries: u64 = summary.apps.iter().map(|app| app.queries).sum();
+        writeln!(
+            self.out,
+            "{queries} queries by {} programs, {} findings, {} events lost, {} messages not readable as DNS",
+            summary.apps.len(),
+            summary.findings,
+            summary.lost,
+            summary.undecoded,
+        )?;
+        for app in &summary.apps {
+            writeln!(
+                self.out,
+                "    {:<20} {:>6} queries: {} leaked, {} explained, {} without a proxy, {} unknown",
+                printable(app.app.as_deref().unwrap_or("(asker unknown)")),
+                app.queries,
+                app.leak,
+                app.explained,
+                app.no_proxy,
+                app.unknown,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_due(&mut self, due: impl Fn(Timestamp) -> bool) -> io::Result<()> {
+        let (ready, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(deadline, _)| due(*deadline));
+        self.waiting = waiting;
+        let ready: Vec<(Timestamp, Finding)> = ready;
+        for (_, finding) in &ready {
+            self.write_finding(finding)?;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Sink for Lines<W> {
+    fn report(&mut self, report: &Report) -> io::Result<()> {
+        match report {
+            Report::Query(query) => self.query(query),
+            Report::Answer(answer) => self.answer(answer),
+            Report::Proxy(session) => self.proxy(session),
+            Report::Finding(finding) => self.finding(finding),
+            Report::Loss(loss) => self.loss(loss),
+            Report::Summary(summary) => self.summary(summary),
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        self.write_due(|deadline| deadline <= now)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// The app and, when another of its processes acted, that one.
+fn who(app: Option<&App>, actor: Option<&Actor>) -> String {
+    let Some(app) = app else {
+        return "(asker unknown)".to_owned();
+    };
+    let name = printable(&app.name);
+    match actor {
+        Some(actor) if actor.process.pid != app.pid => {
+            format!("{name} (pid {}, by its pid {})", app.pid, actor.process.pid)
+        }
+        _ => format!("{name} (pid {})", app.pid),
+    }
+}

@@ -1,0 +1,184 @@
+//! Packets in, messages out: puts TCP back in order and knows which conversation a byte belongs to.
+
+use std::{net::SocketAddr, num::NonZeroUsize};
+
+use leakmon_common::Owner;
+use lru::LruCache;
+
+use super::{
+    dns::{self, DnsMessage},
+    socks::{self, Parse, Reply, Request},
+    stream::Stream,
+};
+use crate::{
+    capture::{Direction, Packet, Reason},
+    model::Transport,
+    time::Timestamp,
+};
+
+/// Most TCP connections followed at once; the one that was quiet longest gives way.
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// The loopback interface's index in every network namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
+const LOOPBACK: u32 = 1;
+
+/// Something that was said on the wire.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// When.
+    pub at: Timestamp,
+    /// On which socket.
+    pub cookie: u64,
+    /// Who used the socket last, when the kernel knew.
+    pub owner: Option<Owner>,
+    /// The other end: the resolver or the proxy.
+    pub peer: SocketAddr,
+    /// It left through an interface other than loopback.
+    pub escaped: bool,
+    /// Name of the interface it left or came through.
+    pub interface: Option<String>,
+    /// What was said.
+    pub payload: Payload,
+}
+
+/// What was said.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// A DNS question or answer.
+    Dns(Transport, DnsMessage),
+    /// A whole request to a proxy.
+    SocksRequest(Request),
+    /// A proxy's answer: it speaks SOCKS, and perhaps said yes or no.
+    SocksReply(Reply),
+    /// Something on a DNS port that could not be read as DNS.
+    Undecoded,
+}
+
+/// A SOCKS conversation.
+#[derive(Debug, Default)]
+struct Conversation {
+    sent: Stream,
+    received: Stream,
+    reply: Reply,
+    request_said: bool,
+    /// It is no SOCKS after all.
+    over: bool,
+}
+
+/// Both directions of DNS over TCP.
+#[derive(Debug, Default)]
+struct DnsConnection {
+    sent: Stream,
+    received: Stream,
+}
+
+/// Turns packets into messages.
+#[derive(Debug)]
+pub struct Decoder {
+    dns: LruCache<u64, DnsConnection>,
+    socks: LruCache<u64, Conversation>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self {
+            dns: LruCache::new(MAX_CONNECTIONS),
+            socks: LruCache::new(MAX_CONNECTIONS),
+        }
+    }
+}
+
+impl Decoder {
+    /// The messages that a packet completes.
+    pub fn decode(&mut self, packet: &Packet) -> Vec<Message> {
+        let payloads = match (packet.reason, packet.transport) {
+            (Reason::Dns, Transport::Udp) => vec![dns_payload(Transport::Udp, &packet.payload)],
+            (Reason::Dns, Transport::Tcp) => self.dns_over_tcp(packet),
+            (Reason::Socks, _) => self.socks(packet),
+        };
+        let peer = match packet.direction {
+            Direction::Egress => packet.destination,
+            Direction::Ingress => packet.source,
+        };
+        payloads
+            .into_iter()
+            .map(|payload| Message {
+                at: packet.at,
+                cookie: packet.cookie,
+                owner: packet.owner,
+                peer,
+                escaped: packet.ifindex != LOOPBACK,
+                interface: packet.interface.clone(),
+                payload,
+            })
+            .collect()
+    }
+
+    fn dns_over_tcp(&mut self, packet: &Packet) -> Vec<Payload> {
+        let connection = self
+            .dns
+            .get_or_insert_mut(packet.cookie, DnsConnection::default);
+        let stream = match packet.direction {
+            Direction::Egress => &mut connection.sent,
+            Direction::Ingress => &mut connection.received,
+        };
+        let was_broken = stream.is_broken();
+        stream.push(packet.sequence, &packet.payload, packet.is_whole());
+        let mut payloads = Vec::new();
+        while let Some(message) = stream.take_length_prefixed() {
+            payloads.push(dns_payload(Transport::Tcp, &message));
+        }
+        if stream.is_broken() && !was_broken {
+            payloads.push(Payload::Undecoded);
+        }
+        payloads
+    }
+
+    fn socks(&mut self, packet: &Packet) -> Vec<Payload> {
+        let conversation = self
+            .socks
+            .get_or_insert_mut(packet.cookie, Conversation::default);
+        if conversation.over {
+            return Vec::new();
+        }
+        let stream = match packet.direction {
+            Direction::Egress => &mut conversation.sent,
+            Direction::Ingress => &mut conversation.received,
+        };
+        stream.push(packet.sequence, &packet.payload, packet.is_whole());
+        let mut payloads = Vec::new();
+        if packet.direction == Direction::Ingress
+            && let Some(&version) = conversation.sent.bytes().first()
+        {
+            match socks::reply(conversation.received.bytes(), version) {
+                Parse::Done(reply) if reply != conversation.reply => {
+                    conversation.reply = reply;
+                    payloads.push(Payload::SocksReply(reply));
+                }
+                Parse::Done(_) | Parse::Incomplete => {}
+                Parse::No => conversation.over = true,
+            }
+        }
+        if !conversation.request_said && !conversation.over {
+            match socks::request(conversation.sent.bytes(), conversation.reply.method) {
+                Parse::Done(request) => {
+                    conversation.request_said = true;
+                    payloads.push(Payload::SocksRequest(request));
+                }
+                Parse::Incomplete => {}
+                Parse::No => conversation.over = true,
+            }
+        }
+        if conversation.request_said && conversation.reply.accepted.is_some() {
+            conversation.over = true;
+        }
+        payloads
+    }
+}
+
+fn dns_payload(transport: Transport, bytes: &[u8]) -> Payload {
+    match dns::parse(bytes) {
+        Ok(message) => Payload::Dns(transport, message),
+        Err(_) => Payload::Undecoded,
+    }
+}

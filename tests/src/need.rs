@@ -1,0 +1,73 @@
+//! What the lab needs of the machine, and what happens when it is not there.
+
+use std::env;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Set (to anything) where a skipped scenario must count as a failure, as in continuous integration.
+pub const REQUIRE: &str = "LEAKMON_LAB_REQUIRE";
+
+/// The search path of every program in the lab: the tester's own may put wrappers in front of the real ones.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a program is in the lab's search path.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    env::split_paths(PATH)
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file())
+}
+
+/// Says whether a scenario can run here. If not, says loudly what is missing, or panics under [`REQUIRE`].
+#[must_use]
+pub fn met(scenario: &str, programs: &[&str]) -> bool {
+    let missing = missing(programs);
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = missing.join(", ");
+    assert!(
+        env::var_os(REQUIRE).is_none(),
+        "{scenario}: {REQUIRE} is set, and this is missing: {missing}"
+    );
+    // Not eprintln!: the test harness swallows what that writes in a test that passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {scenario}: missing {missing}");
+    false
+}
+
+fn missing(programs: &[&str]) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !rustix::process::geteuid().is_root() {
+        missing.push("root (network namespaces and BPF need it)".to_owned());
+    }
+    if crate::cgroup::v2_mount().is_none() {
+        missing.push("a mounted cgroup v2 hierarchy".to_owned());
+    }
+    missing.extend(
+        programs
+            .iter()
+            .filter(|name| find(name).is_none())
+            .map(|name| format!("the program {name}")),
+    );
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_installed_is_named() {
+        let missing = missing(&["sh", "no-such-program-anywhere"]);
+        assert!(
+            missing
+                .iter()
+                .any(|line| line == "the program no-such-program-anywhere"),
+            "{missing:?}"
+        );
+        assert!(
+            !missing.iter().any(|line| line == "the program sh"),
+            "{missing:?}"
+        );
+    }
+}

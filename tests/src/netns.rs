@@ -1,0 +1,90 @@
+//! A network namespace with a name, and its own few files of /etc.
+//!
+//! `ip netns exec NAME` binds the files of /etc/netns/NAME over those of /etc in a mount namespace of its own, so the
+//! machine's own resolver settings are never touched.
+
+use crate::program::run;
+use std::fs;
+use std::path::PathBuf;
+
+/// The interface between the client and the server, called the same on both sides.
+pub const INTERFACE: &str = "lab0";
+
+/// A network namespace, removed with its owner.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    etc: PathBuf,
+}
+
+impl Namespace {
+    /// Makes a namespace whose loopback is up, with `files` (name and text) as its own in /etc.
+    #[must_use]
+    pub fn create(name: &str, files: &[(&str, &str)]) -> Self {
+        let namespace = Self {
+            name: name.to_owned(),
+            etc: PathBuf::from("/etc/netns").join(name),
+        };
+        fs::create_dir_all(&namespace.etc).expect("a folder can be made in /etc/netns");
+        for (file, text) in files {
+            fs::write(namespace.etc.join(file), text).expect("a file can be written in /etc/netns");
+        }
+        run("ip", &["netns", "add", name]);
+        run("ip", &["-n", name, "link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// Its name, as `ip netns` knows it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives its end of the pair the addresses, and brings it up. Duplicate address detection would leave the IPv6
+    /// addresses unusable for a second or two.
+    pub fn configure(&self, addresses: &[String]) {
+        for address in addresses {
+            let mut args = vec!["-n", &self.name, "addr", "add", address, "dev", INTERFACE];
+            if address.contains(':') {
+                args.push("nodad");
+            }
+            run("ip", &args);
+        }
+        run("ip", &["-n", &self.name, "link", "set", INTERFACE, "up"]);
+    }
+}
+
+/// Joins two namespaces by a pair of interfaces. Both are made where they belong: no name is taken on the machine.
+pub fn join(one: &Namespace, other: &Namespace) {
+    run(
+        "ip",
+        &[
+            "link",
+            "add",
+            INTERFACE,
+            "netns",
+            &one.name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            INTERFACE,
+            "netns",
+            &other.name,
+        ],
+    );
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if PathBuf::from("/run/netns").join(&self.name).exists() {
+            let gone = std::process::Command::new("ip")
+                .args(["netns", "del", &self.name])
+                .output();
+            if !gone.is_ok_and(|output| output.status.success()) {
+                eprintln!("lab: cannot remove the network namespace {}", self.name);
+            }
+        }
+        let _ = fs::remove_dir_all(&self.etc);
+    }
+}

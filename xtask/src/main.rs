@@ -1,0 +1,54 @@
+//! leakmon's developer commands, as `cargo xtask COMMAND`.
+//!
+//! Exit codes: 0 done, 1 a check or a test failed, 2 the command could not do its work.
+
+mod apt;
+mod build_ebpf;
+mod environment;
+mod lab;
+mod manifest;
+mod packages;
+mod process;
+mod repo;
+mod run;
+mod rustc_wrapper;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// leakmon's developer commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the kernel object that is committed beside the kernel programs
+    BuildEbpf(build_ebpf::Args),
+    /// Build leakmon and run it, as root
+    Run(run::Args),
+    /// Install what the tests need and run them all
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let done = if rustc_wrapper::is_asked() {
+        rustc_wrapper::exec()
+    } else {
+        match Cli::parse().command {
+            Command::BuildEbpf(args) => build_ebpf::run(&args),
+            Command::Run(args) => run::run(&args),
+            Command::Test(args) => test::run(&args),
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

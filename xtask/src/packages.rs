@@ -1,0 +1,165 @@
+//! The Debian packages that the tests need: the one list of them.
+
+use crate::{apt, process};
+
+/// A Debian package and what the tests want of it. Its names are the same in Debian 12 and in Ubuntu 24.04.
+#[derive(Debug)]
+pub struct Package {
+    /// The package.
+    pub name: &'static str,
+    /// The programs whose presence tells that it is there.
+    pub programs: &'static [&'static str],
+    /// What for.
+    pub why: &'static str,
+    /// Services that it would start; the tests run the programs themselves.
+    pub services: &'static [&'static str],
+}
+
+/// Where the tests look for programs: the system's folders, whatever a developer has put in front of them in `PATH`.
+const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
+pub const PACKAGES: [Package; 10] = [
+    Package {
+        name: "bind9-dnsutils",
+        programs: &["dig"],
+        why: "asks names over UDP and TCP",
+        services: &[],
+    },
+    Package {
+        name: "bpftool",
+        programs: &["bpftool"],
+        why: "lists what leakmon has attached",
+        services: &[],
+    },
+    Package {
+        name: CHROMIUM,
+        programs: &["chromium"],
+        why: "a browser with SOCKS4 and SOCKS5",
+        services: &[],
+    },
+    Package {
+        name: "curl",
+        programs: &["curl"],
+        why: "socks4, socks4a, socks5 and socks5h",
+        services: &[],
+    },
+    Package {
+        name: "dnsmasq-base",
+        programs: &["dnsmasq"],
+        why: "the lab's name server",
+        services: &[],
+    },
+    Package {
+        name: "iproute2",
+        programs: &["ip"],
+        why: "makes network namespaces",
+        services: &[],
+    },
+    Package {
+        name: "microsocks",
+        programs: &["microsocks"],
+        why: "a SOCKS5 proxy",
+        services: &["microsocks.service"],
+    },
+    Package {
+        name: "python3",
+        programs: &["python3"],
+        why: "the lab's web server",
+        services: &[],
+    },
+    Package {
+        name: "tor",
+        programs: &["tor"],
+        why: "judges SOCKS requests itself",
+        services: &["tor.service"],
+    },
+    Package {
+        name: "util-linux",
+        programs: &["setpriv", "unshare"],
+        why: "makes namespaces, drops privileges",
+        services: &[],
+    },
+];
+
+const CHROMIUM: &str = "chromium";
+
+impl Package {
+    /// Whether the tests can use what they want of it.
+    pub fn is_there(&self) -> bool {
+        let found = |program: &&str| process::find_in(SEARCHED.as_ref(), program);
+        let all_found = self.programs.iter().all(|program| found(program).is_some());
+        all_found
+            && !(self.name == CHROMIUM && found(&CHROMIUM).is_some_and(|path| apt::is_snap(&path)))
+    }
+
+    /// What to do when apt cannot mend it.
+    pub fn by_hand(&self) -> Option<&'static str> {
+        (self.name == CHROMIUM && apt::is_ubuntu()).then_some(
+            "Ubuntu has Chromium as a snap only, whose sandbox keeps it out of the lab: link a Chromium that \
+             is no snap (an unpacked upstream build will do) as /usr/local/bin/chromium; until then its tests are skipped",
+        )
+    }
+}
+
+/// What is missing here.
+pub fn missing() -> Vec<&'static Package> {
+    PACKAGES
+        .iter()
+        .filter(|package| !package.is_there())
+        .collect()
+}
+
+/// Missing packages for people: one line each, and the command that mends it.
+pub fn report(missing: &[&Package]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for package in missing {
+        lines.push(format!(
+            "missing: {} (package {}): {}",
+            package.programs.join(", "),
+            package.name,
+            package.why
+        ));
+        lines.extend(package.by_hand().map(|advice| format!("  {advice}")));
+    }
+    let names = installable(missing);
+    if !names.is_empty() {
+        lines.push(format!("install with: {}", apt::command_line(&names)));
+    }
+    lines.join("\n")
+}
+
+/// Names of those that apt can install.
+pub fn installable(missing: &[&Package]) -> Vec<&'static str> {
+    missing
+        .iter()
+        .filter(|package| package.by_hand().is_none())
+        .map(|package| package.name)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_in_order_and_checked_by_a_program() {
+        assert!(PACKAGES.is_sorted_by_key(|package| package.name));
+        assert!(
+            PACKAGES
+                .iter()
+                .all(|package| !package.programs.is_empty() && !package.why.is_empty())
+        );
+    }
+
+    /// Both take over the name resolution of the machine they are installed on.
+    #[test]
+    fn packages_that_break_the_machines_own_dns_are_never_installed() {
+        for forbidden in ["dnsmasq", "systemd-resolved"] {
+            assert!(
+                PACKAGES.iter().all(|package| package.name != forbidden),
+                "{forbidden}"
+            );
+        }
+    }
+}
