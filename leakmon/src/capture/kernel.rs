@@ -176,11 +176,14 @@ impl Kernel {
     }
 }
 
-/// Whether the kernel takes each program: name of the hook, and what it said.
+/// A hook, and what the kernel said to its program.
+pub type Trial = (&'static str, Result<(), String>);
+
+/// Whether the kernel takes each program. Nothing is attached.
 ///
 /// # Errors
 /// When nothing can be loaded at all.
-pub fn try_hooks() -> Result<Vec<(&'static str, Result<(), String>)>, CaptureError> {
+pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
     let mut programs = load()?;
     Ok(HOOKS
         .iter()

@@ -5,11 +5,11 @@ use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
 
 use lru::LruCache;
 
-use super::{Record, evidence};
+use super::{Proof, Record, evidence};
 use crate::{
     model::{
         App, Confidence, Endpoint, Evidence, Finding, FindingKind, ProxyProtocol, ProxySession,
-        ProxySetting, Resolves,
+        ProxySetting, Resolves, Severity,
     },
     posture::Posture,
     time::Timestamp,
@@ -53,6 +53,8 @@ pub struct Spoken {
 #[derive(Debug)]
 struct FindingState {
     finding: Finding,
+    /// The evidence with its times, in the order in which it came.
+    evidence: Vec<(Timestamp, Evidence)>,
     /// It changed since it was said.
     unsaid: bool,
 }
@@ -66,6 +68,8 @@ pub struct AppState {
     spoken: Vec<Spoken>,
     proxy_names: Vec<String>,
     addresses: LruCache<IpAddr, Vec<Lookup>>,
+    /// Name → the queries that asked for it.
+    names: LruCache<String, Vec<u64>>,
     findings: LruCache<String, FindingState>,
 }
 
@@ -78,8 +82,23 @@ impl AppState {
             spoken: Vec::new(),
             proxy_names: Vec::new(),
             addresses: LruCache::new(MAX_ADDRESSES),
+            names: LruCache::new(MAX_ADDRESSES),
             findings: LruCache::new(MAX_FINDINGS),
         }
+    }
+
+    /// The app asked for `name`.
+    pub fn asked(&mut self, query: u64, name: &str) {
+        let queries = self.names.get_or_insert_mut(name.to_owned(), Vec::new);
+        if queries.len() == MAX_QUERIES {
+            queries.remove(0);
+        }
+        queries.push(query);
+    }
+
+    /// The latest queries for `name`, in the order in which they were asked.
+    pub fn queries_of(&mut self, name: &str) -> Vec<u64> {
+        self.names.get(name).cloned().unwrap_or_default()
     }
 
     /// An answer to `query` for `name` held this address.
@@ -108,15 +127,13 @@ impl AppState {
             .collect()
     }
 
-    /// The same for the address of a proxy, whose names are the app's business from now on.
-    pub fn names_of(&mut self, proxy: IpAddr, at: Timestamp) -> Vec<(u64, String)> {
-        let lookups = self.lookups_of(proxy, at);
-        for (_, name) in &lookups {
+    /// These names were looked up to reach a proxy: they are the app's own business from now on.
+    pub fn add_proxy_names(&mut self, lookups: &[(u64, String)]) {
+        for (_, name) in lookups {
             if !self.is_proxy_name(name) && self.proxy_names.len() < MAX_LOOKUPS {
                 self.proxy_names.push(name.clone());
             }
         }
-        lookups
     }
 
     /// Whether a name was looked up to reach a proxy.
@@ -158,62 +175,79 @@ impl AppState {
         self.spoken.iter().find(|spoken| spoken.confirmed)
     }
 
-    /// Makes or strengthens the finding about a query's name. Returns it when it is to be said now, and whether it is
-    /// new.
+    /// Makes or strengthens the finding about the name that these queries asked for. Returns it when it is to be said
+    /// now, and whether it is new.
     pub fn find(
         &mut self,
-        record: &Record,
+        records: &[&Record],
         confidence: Confidence,
-        session: Option<&ProxySession>,
+        proof: Option<&Proof<'_>>,
         at: Timestamp,
         number: u64,
     ) -> (Option<Finding>, bool) {
-        let name = &record.query.name;
-        if let Some(state) = self.findings.get_mut(name) {
-            return (strengthen(state, record, confidence, session, at), false);
-        }
-        let Some(process) = record.query.process.clone() else {
+        let Some(first) = records.first() else {
             return (None, false);
         };
-        let Some(proxy) = self.proxy_of(session) else {
-            return (None, false);
-        };
-        let mut evidence = self.posture.evidence.clone();
-        if evidence.is_empty()
-            && session.is_none()
-            && let Some(spoken) = self.confirmed_proxy()
-        {
-            evidence.push(evidence::spoken(spoken));
-        }
-        evidence.extend(evidence::of_query(record));
-        evidence.extend(session.map(|session| evidence::of_request(session, record)));
-        let finding = Finding {
-            ts: at,
-            id: format!("f{number}"),
-            update: false,
-            kind: FindingKind::SelfResolution,
-            severity: evidence::severity(confidence, record.query.escaped),
-            confidence,
-            app: self.app.clone(),
-            advice: self
+        let name = first.query.name.clone();
+        let is_new = !self.findings.contains(&name);
+        if is_new {
+            let session = proof.map(|proof| proof.session);
+            let (Some(process), Some(proxy)) =
+                (first.query.process.clone(), self.proxy_of(session))
+            else {
+                return (None, false);
+            };
+            let mut evidence: Vec<(Timestamp, Evidence)> = self
                 .posture
-                .advice
-                .clone()
-                .unwrap_or_else(|| evidence::advice(&process.process, &proxy)),
-            process,
-            name: name.clone(),
-            queries: vec![record.query.id.clone()],
-            proxy,
-            evidence,
+                .evidence
+                .iter()
+                .map(|piece| (Timestamp::default(), piece.clone()))
+                .collect();
+            if evidence.is_empty()
+                && session.is_none()
+                && let Some(spoken) = self.confirmed_proxy()
+            {
+                evidence.push(evidence::spoken(spoken));
+            }
+            let finding = Finding {
+                ts: at,
+                id: format!("f{number}"),
+                update: false,
+                kind: FindingKind::SelfResolution,
+                severity: Severity::Info,
+                confidence,
+                app: self.app.clone(),
+                advice: self
+                    .posture
+                    .advice
+                    .clone()
+                    .unwrap_or_else(|| evidence::advice(&process.process, &proxy)),
+                process,
+                name: name.clone(),
+                queries: Vec::new(),
+                proxy,
+                evidence: Vec::new(),
+            };
+            self.findings.put(
+                name.clone(),
+                FindingState {
+                    finding,
+                    evidence,
+                    unsaid: true,
+                },
+            );
+        }
+        let Some(state) = self.findings.get_mut(&name) else {
+            return (None, false);
         };
-        self.findings.put(
-            name.clone(),
-            FindingState {
-                finding: finding.clone(),
-                unsaid: false,
-            },
-        );
-        (Some(finding), true)
+        let is_surer = confidence > state.finding.confidence;
+        strengthen(state, records, confidence, proof);
+        let said = (is_new || is_surer).then(|| {
+            let finding = say(state, at);
+            state.finding.update = true;
+            finding
+        });
+        (said, is_new)
     }
 
     /// The proxy that should have been given the name: the one of the request that proves it, the one that was
@@ -237,10 +271,9 @@ impl AppState {
 
     /// The answer to a query that leaked.
     pub fn add_answer(&mut self, record: &Record) {
-        let Some(state) = self.findings.get_mut(&record.query.name) else {
-            return;
-        };
-        if let Some(answer) = evidence::of_answer(record) {
+        if let Some(state) = self.findings.get_mut(&record.query.name)
+            && let Some(answer) = evidence::of_answer(record)
+        {
             add(state, answer);
         }
     }
@@ -264,44 +297,48 @@ impl AppState {
     }
 }
 
-/// Adds a query to a finding; returns the finding when it became surer.
 fn strengthen(
     state: &mut FindingState,
-    record: &Record,
+    records: &[&Record],
     confidence: Confidence,
-    session: Option<&ProxySession>,
-    at: Timestamp,
-) -> Option<Finding> {
-    let id = &record.query.id;
-    if !state.finding.queries.contains(id) && state.finding.queries.len() < MAX_QUERIES {
-        state.finding.queries.push(id.clone());
-        for piece in evidence::of_query(record) {
-            add(state, piece);
+    proof: Option<&Proof<'_>>,
+) {
+    for record in records {
+        let id = &record.query.id;
+        let queries = &mut state.finding.queries;
+        if !queries.contains(id) && queries.len() < MAX_QUERIES {
+            queries.push(id.clone());
+            state.unsaid = true;
         }
+        add(state, evidence::of_question(record));
+        if let Some(answer) = evidence::of_answer(record) {
+            add(state, answer);
+        }
+        let severity = evidence::severity(confidence, record.query.escaped);
+        state.finding.severity = state.finding.severity.max(severity);
     }
-    if let Some(session) = session {
-        add(state, evidence::of_request(session, record));
+    if let Some(proof) = proof {
+        add(state, evidence::of_proof(proof));
     }
-    if confidence <= state.finding.confidence {
-        return None;
-    }
-    state.finding.confidence = confidence;
-    let severity = evidence::severity(confidence, record.query.escaped);
-    state.finding.severity = state.finding.severity.max(severity);
-    Some(say(state, at))
+    state.finding.confidence = state.finding.confidence.max(confidence);
 }
 
-fn add(state: &mut FindingState, piece: Evidence) {
-    let evidence = &mut state.finding.evidence;
-    if evidence.len() < MAX_EVIDENCE && !evidence.contains(&piece) {
-        evidence.push(piece);
+fn add(state: &mut FindingState, piece: (Timestamp, Evidence)) {
+    if state.evidence.len() < MAX_EVIDENCE && !state.evidence.contains(&piece) {
+        state.evidence.push(piece);
         state.unsaid = true;
     }
 }
 
+/// The finding as it is now, its evidence in the order in which things happened.
 fn say(state: &mut FindingState, at: Timestamp) -> Finding {
+    state.evidence.sort_by_key(|(time, _)| *time);
+    state.finding.evidence = state
+        .evidence
+        .iter()
+        .map(|(_, piece)| piece.clone())
+        .collect();
     state.finding.ts = at;
-    state.finding.update = true;
     state.unsaid = false;
     state.finding.clone()
 }

@@ -2,13 +2,20 @@
 
 use std::fmt::Write as _;
 
-use super::{Record, app::Spoken};
-use crate::model::{
-    Confidence, Evidence, Process, ProxyProtocol, ProxySession, ProxySetting, Resolves, Severity,
+use super::{Proof, Record, app::Spoken};
+use crate::{
+    model::{
+        Confidence, Evidence, Process, ProxyProtocol, ProxySession, ProxySetting, Resolves,
+        Severity,
+    },
+    time::Timestamp,
 };
 
-/// The question of a query, and its answer when it has one.
-pub fn of_query(record: &Record) -> Vec<Evidence> {
+/// A piece of evidence and when it happened.
+type Timed = (Timestamp, Evidence);
+
+/// The question of a query.
+pub fn of_question(record: &Record) -> Timed {
     let query = &record.query;
     let mut detail = format!(
         "asked {} {} of {} over {}",
@@ -20,73 +27,55 @@ pub fn of_query(record: &Record) -> Vec<Evidence> {
     if let Some(interface) = &query.resolver.interface {
         let _ = write!(detail, " through {interface}");
     }
-    let mut pieces = vec![Evidence::new("query", detail)];
-    pieces.extend(of_answer(record));
-    pieces
+    (query.ts, Evidence::new("query", detail))
 }
 
 /// The answer to a query; `None` when it has none.
-pub fn of_answer(record: &Record) -> Option<Evidence> {
+pub fn of_answer(record: &Record) -> Option<Timed> {
     let answer = record.answer.as_ref()?;
     let latency = answer.latency_us?;
+    let (qtype, name) = (&record.query.qtype, &record.query.name);
     let mut detail = if answer.addresses.is_empty() {
-        format!(
-            "{} {} was answered {}",
-            record.query.qtype, record.query.name, answer.rcode
-        )
+        format!("{qtype} {name}: {}, no address", answer.rcode)
     } else {
         let addresses: Vec<String> = answer.addresses.iter().map(ToString::to_string).collect();
-        format!(
-            "{} {} is {}",
-            record.query.qtype,
-            record.query.name,
-            addresses.join(", ")
-        )
+        format!("{qtype} {name}: {}", addresses.join(", "))
     };
     let _ = write!(detail, ", after {}", milliseconds(latency));
-    Some(Evidence::new("answer", detail))
+    Some((answer.ts, Evidence::new("answer", detail)))
 }
 
-/// A request that gave a proxy the address which a query had been answered with.
-pub fn of_request(session: &ProxySession, record: &Record) -> Evidence {
-    let after = record.answer.as_ref().map_or(0, |answer| {
-        u64::try_from(session.ts.since(answer.ts).as_micros()).unwrap_or(u64::MAX)
-    });
-    Evidence::new(
-        "handshake",
-        format!(
-            "{} later a {} gave {} the address, not the name",
-            milliseconds(after),
-            request(session),
-            session.proxy,
-        ),
-    )
+/// A request that gave a proxy the address which the name had been answered with.
+pub fn of_proof(proof: &Proof<'_>) -> Timed {
+    let session = proof.session;
+    let mut detail = format!(
+        "gave {} a {}: the address, not the name",
+        session.proxy,
+        request(session),
+    );
+    if let Some(answered_at) = proof.answered_at {
+        let later = session.ts.since(answered_at).as_micros();
+        let later = milliseconds(u64::try_from(later).unwrap_or(u64::MAX));
+        let _ = write!(detail, ", {later} after the answer");
+    }
+    (session.ts, Evidence::new("handshake", detail))
 }
 
 /// A request with an address that several names were answered with.
-pub fn ambiguous(session: &ProxySession, names: &[&str]) -> Evidence {
-    Evidence::new(
-        "handshake",
-        format!(
-            "a {} gave {} an address that belongs to several names asked for: {}",
-            request(session),
-            session.proxy,
-            names.join(", "),
-        ),
-    )
+pub fn ambiguous(session: &ProxySession, names: &[&str]) -> Timed {
+    let detail = format!(
+        "gave {} a {}, an address that several names asked for have: {}",
+        session.proxy,
+        request(session),
+        names.join(", "),
+    );
+    (session.ts, Evidence::new("handshake", detail))
 }
 
 /// That an app spoke with a proxy before.
-pub fn spoken(spoken: &Spoken) -> Evidence {
-    Evidence::new(
-        "handshake",
-        format!(
-            "spoke {} with {} at {}",
-            upper(spoken.protocol),
-            spoken.endpoint,
-            spoken.since
-        ),
-    )
+pub fn spoken(spoken: &Spoken) -> Timed {
+    let detail = format!("spoke {} with {}", upper(spoken.protocol), spoken.endpoint);
+    (spoken.since, Evidence::new("handshake", detail))
 }
 
 fn request(session: &ProxySession) -> String {

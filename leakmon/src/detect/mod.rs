@@ -60,6 +60,14 @@ struct Record {
     answer: Option<Answer>,
 }
 
+/// A request that gave a proxy the address of a name.
+#[derive(Debug)]
+struct Proof<'a> {
+    session: &'a ProxySession,
+    /// When that address was answered.
+    answered_at: Option<Timestamp>,
+}
+
 /// What an answer is matched by: socket, resolver, transaction and question (RFC 5452 section 9).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PendingKey {
@@ -221,7 +229,11 @@ impl Detector {
             explanation: None,
         };
         let ruling = match who {
-            Some(who) => verdict::rule(self.app(who), &query),
+            Some(who) => {
+                let app = self.app(who);
+                app.asked(number, &question.name);
+                verdict::rule(app, &query)
+            }
             None => verdict::nobody(),
         };
         query.verdict = ruling.verdict;
@@ -236,7 +248,7 @@ impl Detector {
             },
         );
         if let (Some(who), Some(confidence)) = (who, ruling.confidence) {
-            self.find(who.app.id, number, confidence, None, message.at, out);
+            self.find(who.app.id, &[number], confidence, None, message.at, out);
         }
         self.pending.insert(key.clone(), number);
         self.deadlines
@@ -328,12 +340,14 @@ impl Detector {
         if let Some(who) = who {
             let app = self.app(who);
             app.spoke(&session);
-            let proxy_names = app.names_of(message.peer.ip(), message.at);
             let possible = request
                 .target
                 .addr
                 .map(|addr| app.lookups_of(addr, message.at))
                 .unwrap_or_default();
+            let mut proxy_names = app.lookups_of(message.peer.ip(), message.at);
+            proxy_names.retain(|(_, name)| possible.iter().all(|(_, other)| other != name));
+            app.add_proxy_names(&proxy_names);
             for (number, _) in proxy_names {
                 self.explain(number, "the proxy's own name", out);
             }
@@ -354,7 +368,7 @@ impl Detector {
         possible: &[(u64, String)],
         out: &mut Vec<Report>,
     ) {
-        let Some((_, name)) = possible.first() else {
+        let Some((latest, name)) = possible.last() else {
             return;
         };
         if possible.iter().any(|(_, other)| other != name) {
@@ -364,23 +378,23 @@ impl Detector {
             self.app(who).add_ambiguous(session, &names);
             return;
         }
-        for (number, _) in possible {
-            self.mark_leak(
-                *number,
-                "its answer was given to the proxy as an address",
-                out,
+        // Whoever asked for AAAA and was given the address of an A told the resolver the name twice.
+        let told = self.app(who).queries_of(name);
+        for &number in &told {
+            let why = format!(
+                "then gave {} the name's address instead of the name",
+                session.proxy
             );
+            self.change_verdict(number, Verdict::Leak, &why, out);
         }
-        for (number, _) in possible {
-            self.find(
-                who.app.id,
-                *number,
-                Confidence::Proven,
-                Some(session),
-                session.ts,
-                out,
-            );
-        }
+        self.find(
+            who.app.id,
+            &told,
+            Confidence::Proven,
+            Some((session, *latest)),
+            session.ts,
+            out,
+        );
     }
 
     fn reply(&mut self, message: &Message, reply: Reply, who: Option<&Who>, out: &mut Vec<Report>) {
@@ -399,11 +413,6 @@ impl Detector {
             session.accepted = reply.accepted;
             out.push(Report::Proxy(session));
         }
-    }
-
-    /// Says a query again as a leak.
-    fn mark_leak(&mut self, number: u64, why: &str, out: &mut Vec<Report>) {
-        self.change_verdict(number, Verdict::Leak, why, out);
     }
 
     /// Says a query again as explained, unless it is known to be a leak.
@@ -432,22 +441,34 @@ impl Detector {
         out.push(Report::Query(query.clone()));
     }
 
-    /// Makes or strengthens the finding about a query's name.
+    /// Makes or strengthens the finding about the name that these queries asked for. A request that proves it comes with
+    /// the query that was answered with its address.
     fn find(
         &mut self,
         app: ProcessId,
-        number: u64,
+        numbers: &[u64],
         confidence: Confidence,
-        session: Option<&ProxySession>,
+        proof: Option<(&ProxySession, u64)>,
         at: Timestamp,
         out: &mut Vec<Report>,
     ) {
-        let (Some(record), Some(app)) = (self.records.peek(&number), self.apps.get_mut(&app))
-        else {
+        let Some(app) = self.apps.get_mut(&app) else {
             return;
         };
+        let records: Vec<&Record> = numbers
+            .iter()
+            .filter_map(|number| self.records.peek(number))
+            .collect();
+        let proof = proof.map(|(session, answered)| Proof {
+            session,
+            answered_at: self
+                .records
+                .peek(&answered)
+                .and_then(|record| record.answer.as_ref())
+                .map(|answer| answer.ts),
+        });
         let next = self.findings + 1;
-        let (finding, is_new) = app.find(record, confidence, session, at, next);
+        let (finding, is_new) = app.find(&records, confidence, proof.as_ref(), at, next);
         if is_new {
             self.findings = next;
         }
