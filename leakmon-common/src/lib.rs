@@ -17,6 +17,13 @@ pub const MEDIUM_PAYLOAD: usize = 1536;
 /// [`PacketHeader::wire_len`].
 pub const LARGE_PAYLOAD: usize = 4096;
 
+/// [`Head::kind`]: a [`PacketHeader`] with its payload.
+pub const KIND_PACKET: u32 = 1;
+/// [`Head::kind`]: a [`ProcessEvent`]: the process runs another program from now on.
+pub const KIND_EXEC: u32 = 2;
+/// [`Head::kind`]: a [`ProcessEvent`]: the leader of the thread group ended.
+pub const KIND_EXIT: u32 = 3;
+
 /// [`PacketHeader::direction`]: the packet left its socket.
 pub const EGRESS: u32 = 1;
 /// [`PacketHeader::direction`]: the packet is about to reach its socket.
@@ -64,12 +71,34 @@ impl Owner {
     };
 }
 
-/// The head of every ring-buffer record; the payload follows it in the same slot.
+/// The head of every ring-buffer record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Head {
+    /// When it happened, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub boot_ns: u64,
+    /// What kind of record this is.
+    pub kind: u32,
+    /// Always 0: keeps the layout free of padding.
+    pub reserved: u32,
+}
+
+/// Something that happened to a process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ProcessEvent {
+    /// [`KIND_EXEC`] or [`KIND_EXIT`].
+    pub head: Head,
+    /// The process.
+    pub owner: Owner,
+}
+
+/// What a packet is; its payload follows in the same slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct PacketHeader {
-    /// When the packet passed the hook, in nanoseconds of `CLOCK_BOOTTIME`.
-    pub boot_ns: u64,
+    /// [`KIND_PACKET`].
+    pub head: Head,
     /// The socket's cookie: unique for the life of the machine (net/core/sock_diag.c), 0 without a socket.
     pub cookie: u64,
     /// Who used the socket last.
@@ -122,6 +151,7 @@ pub struct Lost {
 }
 
 const _: () = assert!(size_of::<Owner>() == 40);
-const _: () = assert!(size_of::<PacketHeader>() == 128);
+const _: () = assert!(size_of::<PacketHeader>() == 136);
+const _: () = assert!(size_of::<ProcessEvent>() == 56);
 const _: () = assert!(size_of::<Lost>() == 16);
-const _: () = assert!(size_of::<PacketSlot<SMALL_PAYLOAD>>() == 128 + SMALL_PAYLOAD);
+const _: () = assert!(size_of::<PacketSlot<SMALL_PAYLOAD>>() == 136 + SMALL_PAYLOAD);

@@ -9,7 +9,10 @@ use aya_ebpf::{
     bindings::__sk_buff,
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
 };
-use leakmon_common::{LARGE_PAYLOAD, MEDIUM_PAYLOAD, PacketHeader, PacketSlot, SMALL_PAYLOAD};
+use leakmon_common::{
+    Head, KIND_PACKET, LARGE_PAYLOAD, MEDIUM_PAYLOAD, PacketHeader, PacketSlot, ProcessEvent,
+    SMALL_PAYLOAD,
+};
 
 use crate::{
     headers::{Network, addresses},
@@ -71,7 +74,11 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
     // SAFETY: the slot holds a whole `PacketSlot<N>`, and `len` is at most `N`.
     let result = unsafe {
         (*event).header = PacketHeader {
-            boot_ns,
+            head: Head {
+                boot_ns,
+                kind: KIND_PACKET,
+                reserved: 0,
+            },
             cookie: packet.cookie,
             owner: owner::lookup(packet.cookie),
             direction: packet.direction,
@@ -101,6 +108,26 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
     }
     slot.submit(0);
     Some(())
+}
+
+/// Ships what happened to the current process, or counts it as lost.
+#[inline(always)]
+pub fn emit_process(kind: u32) {
+    let owner = owner::current();
+    let boot_ns = owner.seen_ns;
+    let Some(mut slot) = EVENTS.reserve::<ProcessEvent>(0) else {
+        count_lost(boot_ns);
+        return;
+    };
+    slot.write(ProcessEvent {
+        head: Head {
+            boot_ns,
+            kind,
+            reserved: 0,
+        },
+        owner,
+    });
+    slot.submit(0);
 }
 
 /// At most `N`, at least 1, in a way that the verifier can follow: read back through memory, so that the compiler cannot

@@ -1,7 +1,7 @@
 //! leakmon's kernel programs: who owns which socket, and the packets that may carry a name.
 //!
-//! Only cgroup programs, whose contexts are stable kernel interface (include/uapi/linux/bpf.h): no kernel structure is
-//! read, so one object loads on every kernel from 5.10 on. Ports and headers are checked here and bytes are shipped;
+//! Only cgroup programs, whose contexts are stable kernel interface (include/uapi/linux/bpf.h), and raw tracepoints whose
+//! arguments are not looked at: no kernel structure is read, so one object loads on every kernel from 5.10 on. Ports and headers are checked here and bytes are shipped;
 //! names are parsed by the agent.
 #![no_std]
 #![no_main]
@@ -14,6 +14,7 @@ mod headers;
 mod maps;
 mod owner;
 mod packet;
+mod process;
 mod socks;
 
 #[panic_handler]

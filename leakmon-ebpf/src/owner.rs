@@ -82,21 +82,28 @@ fn remember(ctx: *mut core::ffi::c_void) {
     {
         return;
     }
-    let uid_gid = bpf_get_current_uid_gid();
     let slot = OwnerSlot {
         cookie,
-        owner: Owner {
-            // SAFETY: the helper takes no argument.
-            seen_ns: unsafe { bpf_ktime_get_boot_ns() },
-            tgid,
-            tid,
-            uid: uid_gid as u32,
-            gid: (uid_gid >> 32) as u32,
-            comm: bpf_get_current_comm().unwrap_or_default(),
-        },
+        owner: current(),
     };
     // An insertion fails only when no element can be had; the socket's owner is then unknown, and said to be.
     let _ = OWNERS.insert(cookie, slot, 0);
+}
+
+/// The current process and thread. Only where `current` is the one that acts.
+#[inline(always)]
+pub fn current() -> Owner {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let uid_gid = bpf_get_current_uid_gid();
+    Owner {
+        // SAFETY: the helper takes no argument.
+        seen_ns: unsafe { bpf_ktime_get_boot_ns() },
+        tgid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        uid: uid_gid as u32,
+        gid: (uid_gid >> 32) as u32,
+        comm: bpf_get_current_comm().unwrap_or_default(),
+    }
 }
 
 /// The owner of a socket, [`Owner::UNKNOWN`] when there is none on record.

@@ -3,7 +3,7 @@
 use leakmon_common::Owner;
 
 use crate::{
-    capture::{CaptureError, Event, Kernel, Options, Packet, machine},
+    capture::{CaptureError, Event, Kernel, Options, Packet, Record, machine},
     process::{Interfaces, Reader},
     time::Timestamp,
 };
@@ -47,14 +47,27 @@ impl Live {
             reader,
             interfaces,
         } = self;
-        kernel.drain(BATCH, |mut packet| {
-            if let Some(owner) = packet.owner {
-                for process in reader.processes_for(&owner) {
-                    give(Event::Process(Box::new(process)));
+        kernel.drain(BATCH, |record| {
+            let read = match &record {
+                Record::Exec(owner) => reader.exec(owner),
+                Record::Exit(owner) => {
+                    reader.exit(owner);
+                    Vec::new()
                 }
-                name_interface(reader, interfaces, &owner, &mut packet);
+                Record::Packet(packet) => packet
+                    .owner
+                    .map(|owner| reader.processes_for(&owner))
+                    .unwrap_or_default(),
+            };
+            for process in read {
+                give(Event::Process(Box::new(process)));
             }
-            give(Event::Packet(packet));
+            if let Record::Packet(mut packet) = record {
+                if let Some(owner) = packet.owner {
+                    name_interface(reader, interfaces, &owner, &mut packet);
+                }
+                give(Event::Packet(packet));
+            }
         })
     }
 
@@ -64,6 +77,10 @@ impl Live {
     /// When the kernel's counters cannot be read.
     pub fn tick(&mut self) -> Result<Vec<Event>, CaptureError> {
         let loss = self.kernel.losses()?;
+        if loss.is_some() {
+            // An end or a beginning may be among what was lost.
+            self.reader.forget();
+        }
         Ok(loss
             .into_iter()
             .chain([Event::Tick(self.kernel.now())])

@@ -17,8 +17,8 @@ pub const CONTRACT: u32 = 1;
 pub struct ProcessId {
     /// Process (thread group) id.
     pub pid: u32,
-    /// When it started, in clock ticks since boot (proc_pid_stat(5), field 22); `None` when it was gone before it could be read.
-    pub start_ticks: Option<u64>,
+    /// When it started, as [`Process::started_ns`].
+    pub started_ns: Option<u64>,
 }
 
 /// A process, as far as it is known. What could not be read is `None`: unknown, not empty.
@@ -28,9 +28,10 @@ pub struct Process {
     pub pid: u32,
     /// When it started.
     pub start_time: Option<Timestamp>,
-    /// The same in clock ticks since boot.
+    /// The same in nanoseconds since boot, as exact as the kernel's clock ticks (proc_pid_stat(5), field 22); `None` when
+    /// it was gone before it could be read.
     #[serde(skip)]
-    pub start_ticks: Option<u64>,
+    pub started_ns: Option<u64>,
     /// Its parent.
     pub ppid: Option<u32>,
     /// Name of the thread group's leader.
@@ -60,7 +61,7 @@ impl Process {
         Self {
             pid,
             start_time: None,
-            start_ticks: None,
+            started_ns: None,
             ppid: None,
             comm: None,
             exe: None,
@@ -79,7 +80,7 @@ impl Process {
     pub fn id(&self) -> ProcessId {
         ProcessId {
             pid: self.pid,
-            start_ticks: self.start_ticks,
+            started_ns: self.started_ns,
         }
     }
 

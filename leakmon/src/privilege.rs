@@ -3,8 +3,9 @@
 use caps::{CapSet, Capability, CapsHashSet};
 
 /// Loading and attaching the kernel programs, and reading other users' processes.
-const NEEDED: [(Capability, &str); 4] = [
+const NEEDED: [(Capability, &str); 5] = [
     (Capability::CAP_BPF, "CAP_BPF"),
+    (Capability::CAP_PERFMON, "CAP_PERFMON"),
     (Capability::CAP_NET_ADMIN, "CAP_NET_ADMIN"),
     (Capability::CAP_SYS_PTRACE, "CAP_SYS_PTRACE"),
     (Capability::CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),

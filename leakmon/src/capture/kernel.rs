@@ -17,12 +17,13 @@ use aya::{
     },
 };
 use leakmon_common::{
-    EGRESS, INGRESS, Lost, Owner, PORT_WORDS, PacketHeader, REASON_DNS, REASON_SOCKS,
+    EGRESS, Head, INGRESS, KIND_EXEC, KIND_EXIT, KIND_PACKET, Lost, Owner, PORT_WORDS,
+    PacketHeader, ProcessEvent, REASON_DNS, REASON_SOCKS,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes;
 
-use super::{CaptureError, Direction, Event, Packet, Reason, machine};
+use super::{CaptureError, Direction, Event, Packet, Reason, Record, machine};
 use crate::{
     model::Transport,
     time::{BootClock, Timestamp, boot_ns},
@@ -33,8 +34,10 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../leakmon-ebpf/leakmon.bpf
 #[cfg(feature = "ebpf-log")]
 static OBJECT: &[u8] = include_bytes_aligned!("../../../target/ebpf-log/leakmon.bpf.o");
 
-/// The programs of the object: name, and the hook as the kernel's documentation calls it.
-pub const HOOKS: [(&str, &str); 8] = [
+/// The programs of the object: name, and the hook as the kernel calls it.
+pub const HOOKS: [(&str, &str); 10] = [
+    ("exec", "sched_process_exec"),
+    ("exit", "sched_process_exit"),
     ("sock_create", "cgroup/sock_create"),
     ("sock_release", "cgroup/sock_release"),
     ("connect4", "cgroup/connect4"),
@@ -101,9 +104,9 @@ impl Kernel {
         let events = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(io::Error::from)?;
         let lost = map(&mut programs, "LOST")?;
-        // The owners come first and egress last, so that no query is seen before its owner could be.
+        // Processes and owners come first and egress last, so that no query is seen before its owner could be.
         for (name, hook) in HOOKS {
-            attach_one(&mut programs, name, &cgroup).map_err(|error| refused(hook, error))?;
+            attach_one(&mut programs, name, hook, &cgroup).map_err(|error| refused(hook, error))?;
         }
         let clock = BootClock::now();
         Ok(Self {
@@ -131,8 +134,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Hands over up to `limit` waiting packets; true when the buffer was emptied.
-    pub fn drain(&mut self, limit: usize, mut take: impl FnMut(Packet)) -> bool {
+    /// Hands over up to `limit` waiting records; true when the buffer was emptied.
+    pub fn drain(&mut self, limit: usize, mut take: impl FnMut(Record)) -> bool {
         let ring = self.events.get_mut();
         self.emptied = false;
         for _ in 0..limit {
@@ -141,7 +144,7 @@ impl Kernel {
                 break;
             };
             match decode(&record, &self.clock) {
-                Some(packet) => take(packet),
+                Some(record) => take(record),
                 None => tracing::error!("a record of the kernel programs could not be read"),
             }
         }
@@ -224,11 +227,17 @@ fn load_one(programs: &mut Ebpf, name: &str) -> Result<(), ProgramError> {
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::CgroupSock(program)) => program.load(),
         Some(Program::CgroupSockAddr(program)) => program.load(),
+        Some(Program::RawTracePoint(program)) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
-fn attach_one(programs: &mut Ebpf, name: &str, cgroup: &File) -> Result<(), ProgramError> {
+fn attach_one(
+    programs: &mut Ebpf,
+    name: &str,
+    hook: &str,
+    cgroup: &File,
+) -> Result<(), ProgramError> {
     load_one(programs, name)?;
     // A link takes no flags, and is one among many all the same (kernel/bpf/cgroup.c).
     let mode = CgroupAttachMode::Single;
@@ -254,6 +263,7 @@ fn attach_one(programs: &mut Ebpf, name: &str, cgroup: &File) -> Result<(), Prog
             let program: &mut CgroupSockAddr = program;
             program.attach(cgroup, mode).map(drop)
         }
+        Program::RawTracePoint(program) => program.attach(hook).map(drop),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -317,7 +327,23 @@ fn port_bitmap(ports: &[u16]) -> Vec<u64> {
 }
 
 /// A record of the ring buffer; `None` when it is none that this agent knows.
-fn decode(record: &[u8], clock: &BootClock) -> Option<Packet> {
+fn decode(record: &[u8], clock: &BootClock) -> Option<Record> {
+    let (head, _) = Head::read_from_prefix(record).ok()?;
+    match head.kind {
+        KIND_PACKET => packet(record, clock).map(Record::Packet),
+        KIND_EXEC | KIND_EXIT => {
+            let (event, _) = ProcessEvent::read_from_prefix(record).ok()?;
+            Some(if head.kind == KIND_EXEC {
+                Record::Exec(event.owner)
+            } else {
+                Record::Exit(event.owner)
+            })
+        }
+        _ => None,
+    }
+}
+
+fn packet(record: &[u8], clock: &BootClock) -> Option<Packet> {
     let (header, payload) = PacketHeader::read_from_prefix(record).ok()?;
     let payload = payload.get(..header.payload_len as usize)?;
     let address = |bytes: &[u8; 16], port: u32| {
@@ -329,7 +355,7 @@ fn decode(record: &[u8], clock: &BootClock) -> Option<Packet> {
         Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
     };
     Some(Packet {
-        at: clock.wall(header.boot_ns),
+        at: clock.wall(header.head.boot_ns),
         cookie: header.cookie,
         owner: (header.owner.tgid != 0).then_some(Owner { ..header.owner }),
         direction: match header.direction {
@@ -364,7 +390,11 @@ mod tests {
 
     fn header() -> PacketHeader {
         PacketHeader {
-            boot_ns: 1,
+            head: Head {
+                boot_ns: 1,
+                kind: KIND_PACKET,
+                reserved: 0,
+            },
             cookie: 7,
             owner: Owner::UNKNOWN,
             direction: EGRESS,
@@ -388,7 +418,9 @@ mod tests {
 
     #[test]
     fn a_record_becomes_a_packet() {
-        let packet = decode(&record(&header()), &BootClock::at(0)).unwrap();
+        let Some(Record::Packet(packet)) = decode(&record(&header()), &BootClock::at(0)) else {
+            panic!("no packet");
+        };
         assert_eq!(packet.payload, b"ab");
         assert_eq!(packet.owner, None);
         assert_eq!(packet.destination, "10.10.10.10:53".parse().unwrap());
@@ -396,7 +428,8 @@ mod tests {
 
     #[test]
     fn what_the_kernel_side_never_writes_is_refused() {
-        let spoil: [fn(&mut PacketHeader); 6] = [
+        let spoil: [fn(&mut PacketHeader); 7] = [
+            |h| h.head.kind = 9,
             |h| h.direction = 3,
             |h| h.reason = 0,
             |h| h.ip_version = 5,

@@ -73,6 +73,17 @@ impl Packet {
     }
 }
 
+/// A record of the kernel programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A packet of interest.
+    Packet(Packet),
+    /// A process runs another program from now on.
+    Exec(Owner),
+    /// A process ended.
+    Exit(Owner),
+}
+
 /// What capture yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

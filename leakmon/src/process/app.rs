@@ -81,7 +81,7 @@ mod tests {
     fn process(pid: u32, ppid: u32, exe: &str, cmdline: &[&str]) -> Process {
         Process {
             ppid: Some(ppid),
-            start_ticks: Some(u64::from(pid)),
+            started_ns: Some(u64::from(pid)),
             exe: Some(exe.into()),
             cmdline: Some(cmdline.iter().map(|&s| s.to_owned()).collect()),
             ..Process::unread(pid, None)

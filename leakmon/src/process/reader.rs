@@ -1,47 +1,42 @@
 //! Reads processes from /proc for a live run, as events for the table.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     num::NonZeroUsize,
-    path::Path,
 };
 
 use leakmon_common::Owner;
 use lru::LruCache;
 use procfs::process::Process as Proc;
 
-use crate::{
-    model::Process,
-    time::{BootClock, Timestamp},
-};
+use crate::{model::Process, time::BootClock};
 
 /// Most of a command line that is kept. The kernel's limit is megabytes (execve(2)); no proxy option stands so late.
 const MAX_CMDLINE: u64 = 64 * 1024;
 /// Most generations read upwards from a process.
 const MAX_ANCESTORS: usize = 16;
-/// Most owners remembered as read.
-const MAX_OWNERS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+/// Most processes remembered as read.
+const MAX_KNOWN: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// What was read of a pid, to see whether it changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A process that was read.
+#[derive(Clone, Copy, Debug)]
 struct Known {
-    start_ticks: u64,
-    exe: Option<String>,
     netns: Option<u64>,
+    /// When it ended, in nanoseconds since boot: sockets used until then were its own.
+    ended_ns: Option<u64>,
 }
 
 /// Reads processes when events name them.
+///
+/// What was read of a pid holds until the process runs another program or ends, and both are told by events.
 #[derive(Debug)]
 pub struct Reader {
     clock: BootClock,
-    ticks_per_second: u64,
+    tick_ns: u64,
     users: Vec<(u32, String)>,
-    /// Pid → what was read of it.
     known: LruCache<u32, Known>,
-    /// Pid → when the kernel recorded the owner that was checked last.
-    checked: LruCache<u32, u64>,
     /// Kernel pids are not those of /proc here: nothing can be looked up.
     blind: bool,
 }
@@ -53,34 +48,49 @@ impl Reader {
     pub fn new(clock: BootClock, foreign_pids: bool) -> Self {
         Self {
             clock,
-            ticks_per_second: rustix::param::clock_ticks_per_second(),
-            users: read_users(),
-            known: LruCache::new(MAX_OWNERS),
-            checked: LruCache::new(MAX_OWNERS),
+            tick_ns: NANOSECONDS / rustix::param::clock_ticks_per_second().max(1),
+            users: users(&fs::read_to_string("/etc/passwd").unwrap_or_default()),
+            known: LruCache::new(MAX_KNOWN),
             blind: foreign_pids,
         }
     }
 
     /// What the table must know before an event with this owner: the process and its ancestors, eldest first, as far
-    /// as they are new or changed.
+    /// as they are new.
     pub fn processes_for(&mut self, owner: &Owner) -> Vec<Process> {
-        if self.blind || self.checked.get(&owner.tgid) == Some(&owner.seen_ns) {
+        let holds = |known: &Known| known.ended_ns.is_none_or(|ended| owner.seen_ns <= ended);
+        if self.blind || self.known.get(&owner.tgid).is_some_and(holds) {
             return Vec::new();
         }
-        self.checked.put(owner.tgid, owner.seen_ns);
+        self.known.pop(&owner.tgid);
         let mut found = Vec::new();
-        match self.read(owner.tgid) {
-            // A process that started after the kernel saw the owner has merely the same pid.
-            Some(process) if self.existed_at(&process, owner.seen_ns) => {
-                self.add_with_ancestors(process, &mut found);
-            }
-            _ => {
-                if self.known.pop(&owner.tgid).is_some() {
-                    found.push(Process::unread(owner.tgid, Some(owner.uid)));
-                }
-            }
+        // A process that started after the kernel saw the owner has merely the same pid.
+        if let Some(process) = self.read(owner.tgid, Some(owner.uid))
+            && process
+                .started_ns
+                .is_some_and(|started| started <= owner.seen_ns)
+        {
+            self.add_with_ancestors(process, &mut found);
         }
         found
+    }
+
+    /// A process runs another program: the same as above, with what was read of it before forgotten.
+    pub fn exec(&mut self, owner: &Owner) -> Vec<Process> {
+        self.known.pop(&owner.tgid);
+        self.processes_for(owner)
+    }
+
+    /// A process ended.
+    pub fn exit(&mut self, owner: &Owner) {
+        if let Some(known) = self.known.get_mut(&owner.tgid) {
+            known.ended_ns = Some(owner.seen_ns);
+        }
+    }
+
+    /// Events were lost: nothing that was read holds any more.
+    pub fn forget(&mut self) {
+        self.known.clear();
     }
 
     /// The network namespace of a process that was read.
@@ -93,40 +103,37 @@ impl Reader {
         while let Some(process) = next.take()
             && found.len() < MAX_ANCESTORS
         {
-            let known = Known {
-                start_ticks: process.start_ticks.unwrap_or(0),
-                exe: process.exe.clone(),
-                netns: process.netns,
-            };
-            if self.known.get(&process.pid) == Some(&known) {
+            if self
+                .known
+                .get(&process.pid)
+                .is_some_and(|known| known.ended_ns.is_none())
+            {
                 break;
             }
+            let known = Known {
+                netns: process.netns,
+                ended_ns: None,
+            };
             self.known.put(process.pid, known);
             if let Some(ppid) = process.ppid.filter(|&ppid| ppid != 0) {
-                next = self.read(ppid);
+                next = self.read(ppid, None);
             }
             found.push(process);
         }
         found.reverse();
     }
 
-    fn existed_at(&self, process: &Process, seen_ns: u64) -> bool {
-        // Ticks are rounded down, so an honest start is never after the sight.
-        process
-            .start_ticks
-            .is_some_and(|ticks| ticks_to_ns(ticks, self.ticks_per_second) <= seen_ns)
-    }
-
-    /// A process as /proc has it now; `None` when it is gone or became another while it was read.
-    fn read(&self, pid: u32) -> Option<Process> {
+    /// A process as /proc has it now; `None` when it is gone or became another while it was read. Its real user id is
+    /// looked up when it is not given.
+    fn read(&self, pid: u32, uid: Option<u32>) -> Option<Process> {
         let proc = Proc::new(i32::try_from(pid).ok()?).ok()?;
         let stat = proc.stat().ok()?;
-        let status = proc.status().ok();
-        let uid = status.as_ref().map(|status| status.ruid);
+        let uid = uid.or_else(|| proc.status().ok().map(|status| status.ruid));
+        let started_ns = stat.starttime.saturating_mul(self.tick_ns);
         let process = Process {
             pid,
-            start_time: Some(self.wall(stat.starttime)),
-            start_ticks: Some(stat.starttime),
+            start_time: Some(self.clock.wall(started_ns)),
+            started_ns: Some(started_ns),
             ppid: u32::try_from(stat.ppid).ok(),
             comm: Some(stat.comm),
             exe: proc
@@ -163,20 +170,12 @@ impl Reader {
         })
     }
 
-    fn wall(&self, ticks: u64) -> Timestamp {
-        self.clock.wall(ticks_to_ns(ticks, self.ticks_per_second))
-    }
-
     fn user(&self, uid: u32) -> Option<String> {
         self.users
             .iter()
             .find(|(known, _)| *known == uid)
             .map(|(_, name)| name.clone())
     }
-}
-
-fn ticks_to_ns(ticks: u64, per_second: u64) -> u64 {
-    ticks.saturating_mul(NANOSECONDS / per_second.max(1))
 }
 
 fn read_cmdline(pid: u32) -> io::Result<Vec<String>> {
@@ -202,11 +201,7 @@ fn arguments(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Users of /etc/passwd, read as a file: asking the name service switch could send queries.
-fn read_users() -> Vec<(u32, String)> {
-    users(&std::fs::read_to_string(Path::new("/etc/passwd")).unwrap_or_default())
-}
-
+/// Users of /etc/passwd. It is read as a file: asking the name service switch could send queries.
 fn users(passwd: &str) -> Vec<(u32, String)> {
     passwd
         .lines()
@@ -276,14 +271,16 @@ mod tests {
             std::env::args().next().unwrap()
         );
         assert!(reader.processes_for(&owner).is_empty(), "known by now");
+        assert_eq!(
+            reader.exec(&owner).len(),
+            1,
+            "read anew, without its ancestors"
+        );
         // The kernel saw that pid before this process existed.
         let earlier = Owner {
             seen_ns: 1,
             ..owner
         };
-        assert_eq!(
-            reader.processes_for(&earlier),
-            [Process::unread(pid, Some(0))]
-        );
+        assert!(reader.exec(&earlier).is_empty());
     }
 }

@@ -39,7 +39,7 @@ impl Table {
     pub fn parent(&mut self, process: &Process) -> Option<Arc<Process>> {
         let parent = self.get(process.ppid?)?;
         // A parent cannot be younger than its child.
-        (parent.start_ticks? <= process.start_ticks?).then_some(parent)
+        (parent.started_ns? <= process.started_ns?).then_some(parent)
     }
 
     /// Whether a process is `ancestor` or descends from it, as far as the chain is known.
@@ -58,8 +58,14 @@ impl Table {
 
     /// Who acted, given the owner of a socket.
     pub fn actor(&mut self, owner: &Owner) -> Actor {
+        // A process that started after the socket was used has merely the same pid.
         let process = self
             .get(owner.tgid)
+            .filter(|process| {
+                process
+                    .started_ns
+                    .is_none_or(|started| started <= owner.seen_ns)
+            })
             .unwrap_or_else(|| Arc::new(Process::unread(owner.tgid, Some(owner.uid))));
         Actor {
             process,
@@ -81,7 +87,7 @@ mod tests {
     fn process(pid: u32, ppid: u32, start: u64) -> Process {
         Process {
             ppid: Some(ppid),
-            start_ticks: Some(start),
+            started_ns: Some(start),
             ..Process::unread(pid, None)
         }
     }
@@ -104,6 +110,19 @@ mod tests {
         let leaf = Arc::new(process(12, 11, 1));
         assert!(table.descends_from(&leaf, 10));
         assert!(!table.descends_from(&leaf, 99));
+    }
+
+    #[test]
+    fn a_socket_used_before_the_process_began_is_not_its_own() {
+        let mut table = Table::default();
+        table.insert(process(10, 1, 500));
+        let owner = |seen_ns| Owner {
+            tgid: 10,
+            seen_ns,
+            ..Owner::UNKNOWN
+        };
+        assert_eq!(table.actor(&owner(500)).process.ppid, Some(1));
+        assert_eq!(table.actor(&owner(499)).process.ppid, None);
     }
 
     #[test]
