@@ -5,6 +5,8 @@
 mod app;
 mod evidence;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::{

@@ -181,10 +181,10 @@ impl<W: Write> Lines<W> {
         };
         writeln!(
             self.out,
-            "{} {red}LEAK{plain} {} {} resolved {} itself instead of leaving it to {}  [{}]",
+            "{} {red}LEAK{plain}     {}  {}resolved {} itself, past {}  [{}]",
             finding.ts.time_of_day(),
-            if again { "now proven:" } else { "" }.trim_start(),
             who(Some(&finding.app), Some(&finding.process)),
+            if again { "is surer now: " } else { "" },
             printable(&finding.name),
             printable(&finding.proxy.to_string()),
             finding.confidence.as_str(),
@@ -208,7 +208,7 @@ impl<W: Write> Lines<W> {
     fn loss(&mut self, loss: &Loss) -> io::Result<()> {
         writeln!(
             self.out,
-            "{} LOST {} events since {}: what they would have shown is not known",
+            "{} LOST     {} events since {}: what they would have shown is not known",
             loss.ts.time_of_day(),
             loss.events,
             loss.since.time_of_day(),
@@ -286,5 +286,95 @@ fn who(app: Option<&App>, actor: Option<&Actor>) -> String {
             format!("{name} (pid {}, by its pid {})", app.pid, actor.process.pid)
         }
         _ => format!("{name} (pid {})", app.pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Evidence, FindingKind, Process, ProxySetting, Resolves};
+
+    fn finding(confidence: Confidence, update: bool) -> Report {
+        let process = Arc::new(Process::unread(7, None));
+        Report::Finding(Box::new(Finding {
+            ts: Timestamp(1_000_000_000),
+            id: "f1".into(),
+            update,
+            kind: FindingKind::SelfResolution,
+            severity: Severity::High,
+            confidence,
+            app: App {
+                name: "b\u{1b}[31mad".into(),
+                pid: 7,
+                id: process.id(),
+            },
+            process: Actor {
+                process,
+                thread: None,
+            },
+            name: "page.example".into(),
+            queries: vec!["q1".into()],
+            proxy: ProxySetting {
+                scheme: "socks5".into(),
+                addr: "fd00::1".into(),
+                port: 1080,
+                resolves: Resolves::Remote,
+            },
+            evidence: vec![Evidence::new("command-line", "a\nb")],
+            advice: "change it".into(),
+        }))
+    }
+
+    fn lines() -> Lines<Vec<u8>> {
+        Lines::new(Vec::new(), Style::default())
+    }
+
+    fn text(lines: &Lines<Vec<u8>>) -> String {
+        String::from_utf8(lines.out.clone()).unwrap()
+    }
+
+    #[test]
+    fn a_leak_waits_for_its_proof_and_is_one_line() {
+        let mut lines = lines();
+        lines
+            .report(&finding(Confidence::Configured, false))
+            .unwrap();
+        lines.tick(Timestamp(1_100_000_000)).unwrap();
+        assert_eq!(text(&lines), "");
+        lines.report(&finding(Confidence::Proven, true)).unwrap();
+        lines.tick(Timestamp(1_400_000_000)).unwrap();
+        let text = text(&lines);
+        assert_eq!(text.matches("LEAK").count(), 1, "{text}");
+        assert!(
+            text.contains("past socks5://[fd00::1]:1080  [proven]"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn a_proof_that_comes_late_is_said_and_repetition_is_not() {
+        let mut lines = lines();
+        lines.report(&finding(Confidence::Observed, false)).unwrap();
+        lines.tick(Timestamp(2_000_000_000)).unwrap();
+        lines.report(&finding(Confidence::Observed, true)).unwrap();
+        lines.report(&finding(Confidence::Proven, true)).unwrap();
+        lines.report(&finding(Confidence::Proven, true)).unwrap();
+        let text = text(&lines);
+        assert_eq!(text.matches("LEAK").count(), 2, "{text}");
+        assert_eq!(text.matches("is surer now").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn nothing_waits_past_the_summary_and_nothing_hostile_is_printed() {
+        let mut lines = lines();
+        lines.report(&finding(Confidence::Observed, false)).unwrap();
+        lines.report(&Report::Summary(Summary::default())).unwrap();
+        let text = text(&lines);
+        assert!(text.contains(r"b\u{1b}[31mad"), "{text}");
+        assert!(text.contains(r"a\u{a}b"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 }
