@@ -72,6 +72,14 @@ fn look(ctx: &SkBuffContext, direction: u32) -> Option<()> {
         let sequence: [u8; 4] = read(skb, transport + 4)?;
         (payload, u32::from_be_bytes(sequence))
     };
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(
+        ctx,
+        "direction {}: from port {} to port {}",
+        direction,
+        source_port,
+        destination_port
+    );
     emit(
         skb,
         &Packet {

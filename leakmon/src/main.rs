@@ -1,6 +1,6 @@
 //! The `leakmon` program: reads the command line and hands over.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use leakmon::{
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             EnvFilter::try_from_env("LEAKMON_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
         )

@@ -308,7 +308,8 @@ fn start_log(programs: &mut Ebpf) -> Option<tokio::task::JoinHandle<()>> {
     let logger = aya_log::EbpfLogger::init(programs)
         .inspect_err(|error| tracing::warn!("no log of the kernel programs: {error}"))
         .ok()?;
-    let mut logger = AsyncFd::register_with_interest(logger, Interest::READABLE).ok()?;
+    // SAFETY: the logger owns its ring buffer's file descriptor, and is neither replaced nor taken out.
+    let mut logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }.ok()?;
     Some(tokio::spawn(async move {
         while let Ok(mut guard) = logger.readable_mut().await {
             guard.get_inner_mut().flush();
