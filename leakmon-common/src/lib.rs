@@ -13,9 +13,11 @@ pub const COMM_LEN: usize = 16;
 pub const SMALL_PAYLOAD: usize = 256;
 /// Payload bytes that fit the medium slot: a full Ethernet frame.
 pub const MEDIUM_PAYLOAD: usize = 1536;
-/// Payload bytes that fit the large slot; what is longer on the wire is cut here and says so by
-/// [`PacketHeader::wire_len`].
+/// Payload bytes that fit the large slot: the longest query with EDNS that is common (RFC 6891 section 6.2.5).
 pub const LARGE_PAYLOAD: usize = 4096;
+/// Payload bytes that fit the huge slot: all that a packet can have. A TCP segment on its way to the card may be as long
+/// (segmentation offload).
+pub const HUGE_PAYLOAD: usize = 65_536;
 
 /// [`Head::kind`]: a [`PacketHeader`] with its payload.
 pub const KIND_PACKET: u32 = 1;
@@ -37,6 +39,15 @@ pub const REASON_SOCKS: u32 = 2;
 /// A TCP connection that looks like SOCKS is followed for this many data segments in each direction. The longest
 /// honest handshake (greeting, user and password, request) takes three; retransmissions count too.
 pub const SOCKS_SEGMENTS: u32 = 12;
+
+/// Value of the kernel side's `SENDER`: a packet hook cannot tell who is running, so a packet's owner is its socket's.
+pub const SENDER_IS_OWNER: u32 = 0;
+/// Value of `SENDER`: a packet hook can tell which task is running, by its address (`bpf_get_current_task` in
+/// cgroup_skb programs).
+pub const SENDER_BY_TASK: u32 = 1;
+/// Value of `SENDER`: a packet hook can tell which process is running (`bpf_get_current_pid_tgid` in cgroup_skb
+/// programs, from 6.10 on).
+pub const SENDER_BY_PID: u32 = 2;
 
 /// 64-bit words in the bitmap of DNS ports: one bit for each of the 65,536 ports.
 pub const PORT_WORDS: u32 = 65_536 / 64;
@@ -79,8 +90,8 @@ pub struct Head {
     pub boot_ns: u64,
     /// What kind of record this is.
     pub kind: u32,
-    /// Always 0: keeps the layout free of padding.
-    pub reserved: u32,
+    /// For a UDP packet that holds several datagrams of one length (UDP_SEGMENT, udp(7)), that length; otherwise 0.
+    pub datagram_len: u32,
 }
 
 /// Something that happened to a process.
@@ -129,7 +140,7 @@ pub struct PacketHeader {
     pub payload_len: u32,
 }
 
-/// A slot of the ring buffer: the kernel reserves one of three fixed sizes.
+/// A slot of the ring buffer: the kernel reserves one of four fixed sizes.
 #[repr(C)]
 pub struct PacketSlot<const N: usize> {
     /// What the packet is.

@@ -1,6 +1,6 @@
 //! From a packet to the ring buffer.
 //!
-//! The verifier wants slot sizes known at load time, so there are three; per-CPU scratch is avoided because these hooks
+//! The verifier wants slot sizes known at load time, so there are four; per-CPU scratch is avoided because these hooks
 //! can be interrupted on the same CPU by themselves.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
@@ -10,8 +10,8 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
 };
 use leakmon_common::{
-    Head, KIND_PACKET, LARGE_PAYLOAD, MEDIUM_PAYLOAD, PacketHeader, PacketSlot, ProcessEvent,
-    SMALL_PAYLOAD,
+    HUGE_PAYLOAD, Head, KIND_PACKET, LARGE_PAYLOAD, MEDIUM_PAYLOAD, Owner, PacketHeader,
+    PacketSlot, ProcessEvent, SMALL_PAYLOAD,
 };
 
 use crate::{
@@ -40,6 +40,10 @@ pub struct Packet {
     pub len: u32,
     /// TCP sequence number of the first payload byte.
     pub sequence: u32,
+    /// Length of each datagram when there are several.
+    pub datagram_len: u32,
+    /// It leaves in the system call of whoever sends it.
+    pub by_caller: bool,
 }
 
 /// Ships the packet, or counts it as lost.
@@ -52,8 +56,10 @@ pub fn emit(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
         ship::<SMALL_PAYLOAD>(skb, packet)
     } else if packet.len <= MEDIUM_PAYLOAD as u32 {
         ship::<MEDIUM_PAYLOAD>(skb, packet)
-    } else {
+    } else if packet.len <= LARGE_PAYLOAD as u32 {
         ship::<LARGE_PAYLOAD>(skb, packet)
+    } else {
+        ship::<HUGE_PAYLOAD>(skb, packet)
     }
 }
 
@@ -77,10 +83,10 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
             head: Head {
                 boot_ns,
                 kind: KIND_PACKET,
-                reserved: 0,
+                datagram_len: packet.datagram_len,
             },
             cookie: packet.cookie,
-            owner: owner::lookup(packet.cookie),
+            owner: Owner::UNKNOWN,
             direction: packet.direction,
             reason: packet.reason,
             ip_version: packet.network.version,
@@ -94,6 +100,11 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
             wire_len: packet.len,
             payload_len: len as u32,
         };
+        owner::write_owner(
+            packet.cookie,
+            packet.by_caller,
+            &raw mut (*event).header.owner,
+        );
         bpf_skb_load_bytes(
             skb.cast(),
             packet.payload,
@@ -112,8 +123,7 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
 
 /// Ships what happened to the current process, or counts it as lost.
 #[inline(always)]
-pub fn emit_process(kind: u32) {
-    let owner = owner::current();
+pub fn emit_process(kind: u32, owner: Owner) {
     let boot_ns = owner.seen_ns;
     let Some(mut slot) = EVENTS.reserve::<ProcessEvent>(0) else {
         count_lost(boot_ns);
@@ -123,7 +133,7 @@ pub fn emit_process(kind: u32) {
         head: Head {
             boot_ns,
             kind,
-            reserved: 0,
+            datagram_len: 0,
         },
         owner,
     });

@@ -10,6 +10,17 @@ pub const UDP: u32 = 17;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
+// IPv6 extension headers by their protocol numbers (RFC 8200 section 4, RFC 4302).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+/// Most extension headers that are skipped: RFC 8200 section 4.1 names six, one of them twice.
+const MAX_EXTENSIONS: u32 = 8;
+/// Farthest offset of a transport header.
+const MAX_TRANSPORT: u32 = 2048;
+
 /// Where the transport header of a packet is, and what it is.
 #[derive(Clone, Copy)]
 pub struct Network {
@@ -75,10 +86,45 @@ pub fn network(skb: *mut __sk_buff) -> Option<Network> {
         }
         6 => {
             let [next, _hop_limit]: [u8; 2] = read(skb, 6)?;
-            supported(6, next, IPV6_HEADER as u32)
+            if u32::from(next) == UDP || u32::from(next) == TCP {
+                return supported(6, next, IPV6_HEADER as u32);
+            }
+            behind_extensions(skb, next)
         }
         _ => None,
     }
+}
+
+/// Skips IPv6 extension headers (RFC 8200 section 4).
+#[inline(always)]
+fn behind_extensions(skb: *mut __sk_buff, mut next: u8) -> Option<Network> {
+    let mut offset = IPV6_HEADER as u32;
+    for _ in 0..MAX_EXTENSIONS {
+        // Next header, length, and for a fragment header the offset and flags.
+        let [following, len, high, low]: [u8; 4] = load(skb, offset)?;
+        offset += match next {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (u32::from(len) + 1) * 8,
+            FRAGMENT => {
+                // A later fragment has no transport header; the three lowest bits are no part of the offset.
+                if high != 0 || low & 0xf8 != 0 {
+                    return None;
+                }
+                8
+            }
+            AUTHENTICATION => (u32::from(len) + 2) * 4,
+            _ => return None,
+        };
+        next = following;
+        if u32::from(next) == UDP || u32::from(next) == TCP {
+            // What is farther out than this is no honest packet, and the verifier wants a bound.
+            return if offset <= MAX_TRANSPORT {
+                supported(6, next, offset)
+            } else {
+                None
+            };
+        }
+    }
+    None
 }
 
 #[inline(always)]

@@ -1,10 +1,11 @@
 //! The maps shared by the programs and the agent.
 
 use aya_ebpf::{
+    Global,
     macros::map,
     maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
-use leakmon_common::{Lost, Owner, PORT_WORDS};
+use leakmon_common::{Lost, Owner, PORT_WORDS, SENDER_IS_OWNER};
 
 /// An owner with the cookie it belongs to.
 ///
@@ -13,8 +14,10 @@ use leakmon_common::{Lost, Owner, PORT_WORDS};
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct OwnerSlot {
-    /// Cookie of the socket this slot is for.
-    pub cookie: u64,
+    /// Cookie of the socket this slot is for; in [`TASKS`] the task's address.
+    pub key: u64,
+    /// Address of the task that used it last, as an identity and nothing else.
+    pub task: u64,
     /// Who used it last.
     pub owner: Owner,
 }
@@ -22,6 +25,10 @@ pub struct OwnerSlot {
 /// Socket cookie → owner. Least recently used entries give way when it is full: the owner is then unknown, never wrong.
 #[map]
 pub static OWNERS: LruHashMap<u64, OwnerSlot> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Address of a task → who it is, for kernels on which a packet hook learns the address only.
+#[map]
+pub static TASKS: LruHashMap<u64, OwnerSlot> = LruHashMap::with_max_entries(32_768, 0);
 
 /// Cookies of TCP connections that began like SOCKS.
 #[map]
@@ -47,3 +54,7 @@ pub fn is_dns_port(port: u16) -> bool {
         None => false,
     }
 }
+
+/// How a packet hook learns who sends: the agent sets the best that the kernel takes.
+#[unsafe(no_mangle)]
+pub static SENDER: Global<u32> = Global::new(SENDER_IS_OWNER);

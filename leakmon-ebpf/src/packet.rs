@@ -92,6 +92,13 @@ fn look(ctx: &SkBuffContext, direction: u32) -> Option<()> {
             payload,
             len: skb_len.checked_sub(payload)?,
             sequence,
+            // SAFETY: a plain field of the context (5.7).
+            datagram_len: if network.protocol == UDP {
+                unsafe { (*skb).gso_size }
+            } else {
+                0
+            },
+            by_caller: direction == EGRESS && network.protocol == UDP,
         },
     )
 }

@@ -18,7 +18,8 @@ use aya::{
 };
 use leakmon_common::{
     EGRESS, Head, INGRESS, KIND_EXEC, KIND_EXIT, KIND_PACKET, Lost, Owner, PORT_WORDS,
-    PacketHeader, ProcessEvent, REASON_DNS, REASON_SOCKS,
+    PacketHeader, ProcessEvent, REASON_DNS, REASON_SOCKS, SENDER_BY_PID, SENDER_BY_TASK,
+    SENDER_IS_OWNER,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes;
@@ -89,7 +90,8 @@ impl Kernel {
     /// # Errors
     /// When the kernel is too old, a privilege is missing, or the kernel refuses a program.
     pub fn attach(options: &Options) -> Result<Self, CaptureError> {
-        let mut programs = load()?;
+        let (mut programs, sender) = load()?;
+        tracing::debug!("senders are told by method {sender}");
         machine::check_cgroup(&options.cgroup)?;
         let cgroup = File::open(&options.cgroup).map_err(|error| CaptureError::Cgroup {
             path: options.cgroup.clone(),
@@ -187,7 +189,7 @@ pub type Trial = (&'static str, Result<(), String>);
 /// # Errors
 /// When nothing can be loaded at all.
 pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
-    let mut programs = load()?;
+    let (mut programs, _sender) = load()?;
     Ok(HOOKS
         .iter()
         .map(|&(name, hook)| {
@@ -197,7 +199,8 @@ pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
         .collect())
 }
 
-fn load() -> Result<Ebpf, CaptureError> {
+/// The programs, and how they tell senders.
+fn load() -> Result<(Ebpf, u32), CaptureError> {
     let release = machine::kernel_release();
     if machine::kernel_version(&release).is_none_or(|version| version < machine::OLDEST_KERNEL) {
         return Err(CaptureError::KernelTooOld { found: release });
@@ -206,8 +209,20 @@ fn load() -> Result<Ebpf, CaptureError> {
     if !missing.is_empty() {
         return Err(CaptureError::Privilege { missing });
     }
+    // The best way of telling senders that this kernel takes: what it takes is tried, not guessed from its version.
+    for sender in [SENDER_BY_PID, SENDER_BY_TASK] {
+        let mut programs = load_object(sender)?;
+        if load_one(&mut programs, "egress").is_ok() {
+            return Ok((programs, sender));
+        }
+    }
+    Ok((load_object(SENDER_IS_OWNER)?, SENDER_IS_OWNER))
+}
+
+fn load_object(sender: u32) -> Result<Ebpf, CaptureError> {
     EbpfLoader::new()
         .map_max_entries("EVENTS", RING_BYTES)
+        .override_global("SENDER", &sender, true)
         .load(OBJECT)
         .map_err(load_error)
 }
@@ -223,12 +238,16 @@ fn map<M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>>(
 }
 
 fn load_one(programs: &mut Ebpf, name: &str) -> Result<(), ProgramError> {
-    match programs.program_mut(name) {
+    let loaded = match programs.program_mut(name) {
         Some(Program::CgroupSkb(program)) => program.load(),
         Some(Program::CgroupSock(program)) => program.load(),
         Some(Program::CgroupSockAddr(program)) => program.load(),
         Some(Program::RawTracePoint(program)) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    match loaded {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        other => other,
     }
 }
 
@@ -379,6 +398,7 @@ fn packet(record: &[u8], clock: &BootClock) -> Option<Packet> {
         ifindex: header.ifindex,
         interface: None,
         sequence: header.tcp_sequence,
+        datagram_len: header.head.datagram_len,
         wire_len: header.wire_len,
         payload: payload.to_vec(),
     })
@@ -394,7 +414,7 @@ mod tests {
             head: Head {
                 boot_ns: 1,
                 kind: KIND_PACKET,
-                reserved: 0,
+                datagram_len: 0,
             },
             cookie: 7,
             owner: Owner::UNKNOWN,

@@ -59,6 +59,8 @@ pub struct Packet {
     pub interface: Option<String>,
     /// TCP sequence number of the first payload byte.
     pub sequence: u32,
+    /// Length of each datagram when the payload holds several (UDP_SEGMENT, udp(7)); otherwise 0.
+    pub datagram_len: u32,
     /// Payload bytes on the wire.
     pub wire_len: u32,
     /// The payload, or its beginning.

@@ -92,7 +92,9 @@ impl Decoder {
     /// The messages that a packet completes.
     pub fn decode(&mut self, packet: &Packet) -> Vec<Message> {
         let payloads = match (packet.reason, packet.transport) {
-            (Reason::Dns, Transport::Udp) => vec![dns_payload(Transport::Udp, &packet.payload)],
+            (Reason::Dns, Transport::Udp) => datagrams(packet)
+                .map(|datagram| dns_payload(Transport::Udp, datagram))
+                .collect(),
             (Reason::Dns, Transport::Tcp) => self.dns_over_tcp(packet),
             (Reason::Socks, _) => self.socks(packet),
         };
@@ -174,6 +176,15 @@ impl Decoder {
         }
         payloads
     }
+}
+
+/// The datagrams of a UDP packet, several when the sender had the kernel cut them (UDP_SEGMENT, udp(7)).
+fn datagrams(packet: &Packet) -> impl Iterator<Item = &[u8]> {
+    let len = match packet.datagram_len as usize {
+        0 => packet.payload.len().max(1),
+        len => len,
+    };
+    packet.payload.chunks(len)
 }
 
 fn dns_payload(transport: Transport, bytes: &[u8]) -> Payload {
