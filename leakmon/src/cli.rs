@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::pipeline::Filter;
+
 /// Tells which program leaks the names it looks up past its SOCKS proxy, and proves it.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
@@ -18,13 +20,15 @@ pub struct Cli {
 pub enum Command {
     /// Watch this machine and tell of every leak as it happens.
     Watch(Watch),
+    /// Run a recording through everything behind capture, with the same output as when it was made.
+    Replay(Replay),
     /// Show what this machine offers leakmon, and how to get what is missing.
     Doctor,
 }
 
-/// Options of `watch`.
+/// What is shown, and how.
 #[derive(Debug, Args)]
-pub struct Watch {
+pub struct Form {
     /// Show every query with its program, not only leaks.
     ///
     /// JSON output always holds every query, answer and proxy request.
@@ -35,6 +39,33 @@ pub struct Watch {
     #[arg(long)]
     pub json: bool,
 
+    /// Only this process and its descendants; may be given several times.
+    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
+
+    /// Only programs of this name, as Chromium or curl; may be given several times.
+    #[arg(long = "app", value_name = "NAME")]
+    pub apps: Vec<String>,
+}
+
+impl Form {
+    /// Whose doings are shown.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        Filter {
+            pids: self.pids.clone(),
+            apps: self.apps.clone(),
+        }
+    }
+}
+
+/// Options of `watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// What is shown, and how.
+    #[command(flatten)]
+    pub form: Form,
+
     /// Stop after this long, as 30s, 5m or 1h; the exit code is then 1 if anything leaked.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
@@ -43,17 +74,44 @@ pub struct Watch {
     #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
 
-    /// Only this process and its descendants; may be given several times.
-    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pids: Vec<u32>,
-
-    /// Only programs of this name, as Chromium or curl; may be given several times.
-    #[arg(long = "app", value_name = "NAME")]
-    pub apps: Vec<String>,
-
     /// Watch only this folder of the cgroup v2 hierarchy and what is below it, instead of the whole machine.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
+
+    /// Keep everything that is seen in a new file, for `leakmon replay`. It holds private names.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// Room for events that wait to be read, as 512K or 8M; a power of two. More of it loses less in a flood.
+    #[arg(long, value_name = "BYTES", default_value = "2M", value_parser = ring_size)]
+    pub buffer: u32,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// What is shown, and how.
+    #[command(flatten)]
+    pub form: Form,
+
+    /// The recording.
+    pub file: PathBuf,
+}
+
+/// A size that the kernel takes for a ring buffer: a power of two of at least one page
+/// (Documentation/bpf/ringbuf.rst), and no more than can be meant.
+fn ring_size(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.strip_suffix(['K', 'M']) {
+        Some(digits) if text.ends_with('K') => (digits, 1024),
+        Some(digits) => (digits, 1024 * 1024),
+        None => (text, 1),
+    };
+    digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|size| size.is_power_of_two() && (256 * 1024..=1024 * 1024 * 1024).contains(size))
+        .ok_or_else(|| format!("'{text}' is not a power of two from 256K to 1024M"))
 }
 
 /// A whole number with `ms`, `s`, `m` or `h`.
@@ -84,6 +142,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ring_sizes() {
+        assert_eq!(ring_size("512K"), Ok(512 * 1024));
+        assert_eq!(ring_size("8M"), Ok(8 * 1024 * 1024));
+        assert_eq!(ring_size("262144"), Ok(262_144));
+        for wrong in ["", "M", "3M", "4K", "2048M", "1G", "-1M", "99999999999M"] {
+            assert!(ring_size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

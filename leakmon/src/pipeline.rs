@@ -8,7 +8,6 @@ use crate::{
     model::Report,
     posture::posture_of,
     process::{Table, app_of},
-    time::Timestamp,
     wire::{Decoder, Message},
 };
 
@@ -82,12 +81,14 @@ impl Pipeline {
                 .collect(),
             Event::Loss { at, events, since } => self.detector.loss(at, events, since),
             Event::Tick(now) => self.detector.tick(now),
+            Event::End(now) => self.detector.finish(now),
         }
     }
 
-    /// Ends the run: what is open, the summary, and whether anything leaked.
-    pub fn finish(&mut self, now: Timestamp) -> (Vec<Report>, bool) {
-        self.detector.finish(now)
+    /// Whether anything leaked until now.
+    #[must_use]
+    pub fn leaked(&self) -> bool {
+        self.detector.leaked()
     }
 
     fn message(&mut self, message: &Message) -> Vec<Report> {

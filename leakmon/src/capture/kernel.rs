@@ -49,8 +49,8 @@ pub const HOOKS: [(&str, &str); 10] = [
     ("egress", "cgroup_skb/egress"),
 ];
 
-/// Bytes of the ring buffer: about 4,000 queries of the small size.
-const RING_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes of the ring buffer when nothing is to be captured.
+const LEAST_RING: u32 = 256 * 1024;
 
 /// What to watch.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Options {
     pub cgroup: PathBuf,
     /// Ports on which DNS is spoken.
     pub ports: Vec<u16>,
+    /// Size of the ring buffer in bytes: a power of two of at least one page. The smallest record takes about 400.
+    pub ring_bytes: u32,
 }
 
 /// The attached kernel programs. They leave the kernel when this is dropped, or when the process ends in any way.
@@ -90,7 +92,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel is too old, a privilege is missing, or the kernel refuses a program.
     pub fn attach(options: &Options) -> Result<Self, CaptureError> {
-        let (mut programs, sender) = load()?;
+        let (mut programs, sender) = load(options.ring_bytes)?;
         tracing::debug!("senders are told by method {sender}");
         machine::check_cgroup(&options.cgroup)?;
         let cgroup = File::open(&options.cgroup).map_err(|error| CaptureError::Cgroup {
@@ -189,7 +191,7 @@ pub type Trial = (&'static str, Result<(), String>);
 /// # Errors
 /// When nothing can be loaded at all.
 pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
-    let (mut programs, _sender) = load()?;
+    let (mut programs, _sender) = load(LEAST_RING)?;
     Ok(HOOKS
         .iter()
         .map(|&(name, hook)| {
@@ -200,7 +202,7 @@ pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
 }
 
 /// The programs, and how they tell senders.
-fn load() -> Result<(Ebpf, u32), CaptureError> {
+fn load(ring_bytes: u32) -> Result<(Ebpf, u32), CaptureError> {
     let release = machine::kernel_release();
     if machine::kernel_version(&release).is_none_or(|version| version < machine::OLDEST_KERNEL) {
         return Err(CaptureError::KernelTooOld { found: release });
@@ -211,17 +213,17 @@ fn load() -> Result<(Ebpf, u32), CaptureError> {
     }
     // The best way of telling senders that this kernel takes: what it takes is tried, not guessed from its version.
     for sender in [SENDER_BY_PID, SENDER_BY_TASK] {
-        let mut programs = load_object(sender)?;
+        let mut programs = load_object(sender, ring_bytes)?;
         if load_one(&mut programs, "egress").is_ok() {
             return Ok((programs, sender));
         }
     }
-    Ok((load_object(SENDER_IS_OWNER)?, SENDER_IS_OWNER))
+    Ok((load_object(SENDER_IS_OWNER, ring_bytes)?, SENDER_IS_OWNER))
 }
 
-fn load_object(sender: u32) -> Result<Ebpf, CaptureError> {
+fn load_object(sender: u32, ring_bytes: u32) -> Result<Ebpf, CaptureError> {
     EbpfLoader::new()
-        .map_max_entries("EVENTS", RING_BYTES)
+        .map_max_entries("EVENTS", ring_bytes)
         .override_global("SENDER", &sender, true)
         .load(OBJECT)
         .map_err(load_error)

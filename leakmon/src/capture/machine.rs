@@ -53,7 +53,7 @@ fn mount_of_type(table: &str, wanted: &str) -> Option<PathBuf> {
 }
 
 /// Spaces and the like stand as three octal digits in the mount table.
-fn unescape(field: &str) -> String {
+pub(super) fn unescape(field: &str) -> String {
     [
         (r"\040", " "),
         (r"\011", "\t"),

@@ -1,8 +1,13 @@
 //! The only part that talks to the kernel's BPF. What it yields can be replayed.
 
 mod error;
+mod holders;
 mod kernel;
 pub mod machine;
+pub mod namespaces;
+pub mod seed;
+mod sock_diag;
+pub mod recording;
 
 use std::net::SocketAddr;
 
@@ -104,4 +109,18 @@ pub enum Event {
     },
     /// Time passes.
     Tick(Timestamp),
+    /// The run ends.
+    End(Timestamp),
+}
+
+impl Event {
+    /// When it happened; a process has no time of its own.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Process(_) => None,
+            Self::Packet(packet) => Some(packet.at),
+            Self::Loss { at, .. } | Self::Tick(at) | Self::End(at) => Some(*at),
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The subcommands, one file each.
 
 pub mod doctor;
+mod output;
+pub mod replay;
 pub mod watch;
 
 use std::process::ExitCode;

@@ -1,10 +1,6 @@
 //! `leakmon watch`: this machine, as it happens.
 
-use std::{
-    io::{self, BufWriter, IsTerminal, Stdout},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -12,21 +8,25 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::verdict;
+use super::{
+    output::{Audience, Output},
+    verdict,
+};
 use crate::{
-    capture::{CaptureError, Options, machine},
+    capture::{CaptureError, Event, Options, machine, recording::Writer},
     cli,
     live::Live,
-    model::Report,
-    pipeline::{Filter, Pipeline},
+    pipeline::Pipeline,
     privilege,
-    sink::{Json, Lines, Sink, Style},
+    time::Timestamp,
 };
 
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
 /// How often what waits is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Batches read after the end was asked for: more than the ring buffer holds.
+const LAST_BATCHES: usize = 64;
 
 /// Watches until told to stop.
 ///
@@ -45,6 +45,8 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         Some(cgroup) => cgroup.clone(),
         None => machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?,
     };
+    // Before privileges are given up, and before anything is attached in vain.
+    let recording = args.record.as_deref().map(Writer::create).transpose()?;
     let mut ports = args.ports.clone();
     ports.push(DNS_PORT);
     // Signals are caught before anything is attached, so that none is missed.
@@ -52,16 +54,17 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     let mut live = Live::start(&Options {
         cgroup: cgroup.clone(),
         ports,
+        ring_bytes: args.buffer,
     })?;
     privilege::drop_unneeded()
         .map_err(|reason| anyhow::anyhow!("privileges could not be given up: {reason}"))?;
     announce(args, &cgroup.display().to_string());
 
-    let mut pipeline = Pipeline::new(Filter {
-        pids: args.pids.clone(),
-        apps: args.apps.clone(),
-    });
-    let mut output = Output::new(args);
+    let mut run = Run {
+        pipeline: Pipeline::new(args.form.filter()),
+        output: Output::new(&args.form),
+        recording,
+    };
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let end = args.duration.map(|duration| Instant::now() + duration);
@@ -72,27 +75,58 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
                 ready?;
                 live.take(|event| events.push(event));
             }
-            _ = ticks.tick() => events = live.tick()?,
+            _ = ticks.tick() => {
+                events = live.tick()?;
+                run.flush_recording()?;
+            }
             () = signals.any() => break,
             () = until(end) => break,
         }
-        let reports = events.into_iter().flat_map(|event| pipeline.feed(event));
-        if output.write(reports, &live)?.is_closed() {
+        if run.take(events, live.now())? == Audience::Gone {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    // What the kernel has sent by now still belongs to the run.
-    let mut events = Vec::new();
-    while !live.take(|event| events.push(event)) {}
-    events.extend(live.tick()?);
-    let mut reports: Vec<Report> = events
-        .into_iter()
-        .flat_map(|event| pipeline.feed(event))
-        .collect();
-    let (last, leaked) = pipeline.finish(live.now());
-    reports.extend(last);
-    output.write(reports, &live)?;
-    Ok(verdict(leaked && args.duration.is_some()))
+    // What the kernel has sent by now still belongs to the run; a flood must not keep it from ending.
+    for _ in 0..LAST_BATCHES {
+        let mut events = Vec::new();
+        let emptied = live.take(|event| events.push(event));
+        run.take(events, live.now())?;
+        if emptied {
+            break;
+        }
+    }
+    let mut events = live.tick()?;
+    events.push(Event::End(live.now()));
+    run.take(events, live.now())?;
+    run.flush_recording()?;
+    Ok(verdict(run.pipeline.leaked() && args.duration.is_some()))
+}
+
+/// What events go through.
+struct Run {
+    pipeline: Pipeline,
+    output: Output,
+    recording: Option<Writer>,
+}
+
+impl Run {
+    fn take(&mut self, events: Vec<Event>, now: Timestamp) -> anyhow::Result<Audience> {
+        if let Some(recording) = &mut self.recording {
+            for event in &events {
+                recording.add(event)?;
+            }
+        }
+        let pipeline = &mut self.pipeline;
+        let reports = events.into_iter().flat_map(|event| pipeline.feed(event));
+        self.output.write(reports, Some(now))
+    }
+
+    fn flush_recording(&mut self) -> anyhow::Result<()> {
+        if let Some(recording) = &mut self.recording {
+            recording.flush()?;
+        }
+        Ok(())
+    }
 }
 
 /// Sleeps until then; for ever without an end.
@@ -151,55 +185,6 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
             _ = self.hangup.recv() => {}
-        }
-    }
-}
-
-/// Whether anybody still reads.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reader {
-    Reading,
-    Gone,
-}
-
-impl Reader {
-    fn is_closed(self) -> bool {
-        self == Self::Gone
-    }
-}
-
-/// Standard output in the wanted form.
-struct Output(Box<dyn Sink>);
-
-impl Output {
-    fn new(args: &cli::Watch) -> Self {
-        let out: BufWriter<Stdout> = BufWriter::new(io::stdout());
-        let color = io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Self(if args.json {
-            Box::new(Json::new(out))
-        } else {
-            let all = args.all;
-            Box::new(Lines::new(out, Style { all, color }))
-        })
-    }
-
-    /// Writes reports and what is due. A reader who closed the pipe wants no more: that is no error.
-    fn write(
-        &mut self,
-        reports: impl IntoIterator<Item = Report>,
-        live: &Live,
-    ) -> anyhow::Result<Reader> {
-        let written = reports
-            .into_iter()
-            .try_for_each(|report| self.0.report(&report))
-            .and_then(|()| self.0.tick(live.now()))
-            .and_then(|()| self.0.flush());
-        match written {
-            Ok(()) => Ok(Reader::Reading),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-            Err(error) => Err(error).context("the output could not be written"),
         }
     }
 }

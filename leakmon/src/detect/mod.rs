@@ -162,8 +162,13 @@ impl Detector {
         out
     }
 
-    /// Ends the run: what is still open is said as it is, then the summary. Returns whether anything leaked too.
-    pub fn finish(&mut self, now: Timestamp) -> (Vec<Report>, bool) {
+    /// Whether there is a finding.
+    pub fn leaked(&self) -> bool {
+        self.findings > 0
+    }
+
+    /// Ends the run: what is still open is said as it is, then the summary.
+    pub fn finish(&mut self, now: Timestamp) -> Vec<Report> {
         let mut out = Vec::new();
         while !self.sessions.is_empty() {
             self.say_oldest_session(&mut out);
@@ -180,7 +185,7 @@ impl Detector {
                 .map(|finding| Report::Finding(Box::new(finding))),
         );
         out.push(Report::Summary(self.counts.summary(now, self.findings)));
-        (out, self.findings > 0)
+        out
     }
 
     fn say_oldest_session(&mut self, out: &mut Vec<Report>) {

@@ -147,9 +147,8 @@ impl Run {
     }
 
     fn finish(&mut self) -> bool {
-        let (last, leaked) = self.detector.finish(self.at);
-        self.said.extend(last);
-        leaked
+        self.said.extend(self.detector.finish(self.at));
+        self.detector.leaked()
     }
 
     /// The last word on each query.

@@ -1,0 +1,617 @@
+//! The event stream of a live run in a file, to be replayed.
+//!
+//! A recording is a header (eight bytes of magic, then the format's version as a little-endian u32) and blocks. A block
+//! is the length of its content and the CRC-32 of it, both little-endian u32, and the content: a sequence of events in
+//! postcard's encoding. The types below are the format: a change of theirs is a new version.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufReader, BufWriter, Read, Write},
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use leakmon_common::{COMM_LEN, Owner};
+use serde::{Deserialize, Serialize};
+
+use super::{Direction, Event, Packet, Reason, machine};
+use crate::{
+    model::{Process, Transport},
+    time::Timestamp,
+};
+
+const MAGIC: &[u8; 8] = b"leakmon\n";
+/// The format that is written, and the only one that is read.
+const VERSION: u32 = 1;
+/// Longest content of a block. Writing keeps to a fraction of it; a longer one is damage, not data.
+const MAX_BLOCK: u32 = 16 * 1024 * 1024;
+/// A block is closed when it has this many bytes.
+const FULL_BLOCK: usize = 64 * 1024;
+
+/// Why a recording could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordingError {
+    /// The file could not be opened.
+    #[error("cannot {action} {}: {reason}", .path.display())]
+    Open {
+        /// `write` or `read`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It is something else.
+    #[error("{} is no recording of leakmon's", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was made by another leakmon.
+    #[error("{} has format {found}, and this leakmon reads format {VERSION}: use the leakmon that recorded it", .path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It ends in the middle.
+    #[error("{} was cut off after {events} events: all that is before is shown", .path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Events read until there.
+        events: u64,
+    },
+    /// Its content was changed.
+    #[error("{} is damaged after {events} events: all that is before is shown", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Events read until there.
+        events: u64,
+    },
+    /// Reading or writing failed.
+    #[error("{}: {reason}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// Writes a recording.
+pub struct Writer {
+    path: PathBuf,
+    out: BufWriter<File>,
+    block: Vec<u8>,
+}
+
+impl Writer {
+    /// Makes a new file that its owner alone can read: names are private. An existing file is left alone.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be made.
+    pub fn create(path: &Path) -> Result<Self, RecordingError> {
+        let open = |error: io::Error| RecordingError::Open {
+            action: "write",
+            path: path.to_owned(),
+            reason: if error.kind() == io::ErrorKind::AlreadyExists {
+                "it exists already; remove it or choose another name".to_owned()
+            } else {
+                machine::plain(&error)
+            },
+        };
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(open)?;
+        let mut writer = Self {
+            path: path.to_owned(),
+            out: BufWriter::new(file),
+            block: Vec::new(),
+        };
+        writer.put(&[MAGIC, &VERSION.to_le_bytes()[..]].concat())?;
+        Ok(writer)
+    }
+
+    /// Adds an event.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(&mut self, event: &Event) -> Result<(), RecordingError> {
+        let encoded =
+            postcard::to_stdvec(&Recorded::from(event)).map_err(|error| RecordingError::Io {
+                path: self.path.clone(),
+                reason: error.to_string(),
+            })?;
+        self.block.extend_from_slice(&encoded);
+        if self.block.len() >= FULL_BLOCK {
+            self.close_block()?;
+        }
+        Ok(())
+    }
+
+    /// Hands everything on to the system, so that a run that is killed later loses nothing of it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn flush(&mut self) -> Result<(), RecordingError> {
+        self.close_block()?;
+        self.out.flush().map_err(|error| self.fault(&error))
+    }
+
+    fn close_block(&mut self) -> Result<(), RecordingError> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let content = std::mem::take(&mut self.block);
+        // A block is closed once it is full, and no event is longer than a packet with a process's command line.
+        let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        self.put(&len.to_le_bytes())?;
+        self.put(&crc32fast::hash(&content).to_le_bytes())?;
+        self.put(&content)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
+        self.out
+            .write_all(bytes)
+            .map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &io::Error) -> RecordingError {
+        RecordingError::Io {
+            path: self.path.clone(),
+            reason: machine::plain(error),
+        }
+    }
+}
+
+/// Reads a recording, event by event.
+pub struct Reader<R> {
+    path: PathBuf,
+    input: R,
+    block: Vec<u8>,
+    /// Bytes of the block that were read.
+    taken: usize,
+    events: u64,
+}
+
+impl Reader<BufReader<File>> {
+    /// Opens a recording.
+    ///
+    /// # Errors
+    /// When it cannot be read or is none.
+    pub fn open(path: &Path) -> Result<Self, RecordingError> {
+        let file = File::open(path).map_err(|error| RecordingError::Open {
+            action: "read",
+            path: path.to_owned(),
+            reason: machine::plain(&error),
+        })?;
+        Self::new(path, BufReader::new(file))
+    }
+}
+
+impl<R: Read> Reader<R> {
+    /// A recording from any input; the path is for messages only.
+    ///
+    /// # Errors
+    /// When it is no recording, or none that this version reads.
+    pub fn new(path: &Path, input: R) -> Result<Self, RecordingError> {
+        let mut reader = Self {
+            path: path.to_owned(),
+            input,
+            block: Vec::new(),
+            taken: 0,
+            events: 0,
+        };
+        let mut magic = [0; 8];
+        let mut version = [0; 4];
+        if !reader.fill(&mut magic)? || magic != *MAGIC || !reader.fill(&mut version)? {
+            return Err(RecordingError::Foreign { path: reader.path });
+        }
+        match u32::from_le_bytes(version) {
+            VERSION => Ok(reader),
+            found => Err(RecordingError::Version {
+                path: reader.path,
+                found,
+            }),
+        }
+    }
+
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    /// When the recording is cut off or damaged. Nothing after that can be read.
+    pub fn next_event(&mut self) -> Result<Option<Event>, RecordingError> {
+        while self.taken == self.block.len() {
+            if !self.next_block()? {
+                return Ok(None);
+            }
+        }
+        let rest = &self.block[self.taken..];
+        let (recorded, left) =
+            postcard::take_from_bytes::<Recorded>(rest).map_err(|_| self.damaged())?;
+        self.taken = self.block.len() - left.len();
+        self.events += 1;
+        Ok(Some(recorded.into()))
+    }
+
+    /// Reads the next block; false at the end.
+    fn next_block(&mut self) -> Result<bool, RecordingError> {
+        let mut len = [0; 4];
+        if !self.fill(&mut len)? {
+            return Ok(false);
+        }
+        let mut sum = [0; 4];
+        if !self.fill(&mut sum)? {
+            return Err(self.truncated());
+        }
+        let len = u32::from_le_bytes(len);
+        if len > MAX_BLOCK {
+            return Err(self.damaged());
+        }
+        self.block.clear();
+        self.taken = 0;
+        (&mut self.input)
+            .take(len.into())
+            .read_to_end(&mut self.block)
+            .map_err(|error| self.fault(&error))?;
+        if self.block.len() < len as usize {
+            return Err(self.truncated());
+        }
+        if crc32fast::hash(&self.block) != u32::from_le_bytes(sum) {
+            return Err(self.damaged());
+        }
+        Ok(true)
+    }
+
+    /// Fills the buffer; false when the input is at its end. An end in between is a cut.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<bool, RecordingError> {
+        let mut got = 0;
+        while got < buffer.len() {
+            match self.input.read(&mut buffer[got..]) {
+                Ok(0) if got == 0 => return Ok(false),
+                Ok(0) => return Err(self.truncated()),
+                Ok(n) => got += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.fault(&error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn truncated(&self) -> RecordingError {
+        RecordingError::Truncated {
+            path: self.path.clone(),
+            events: self.events,
+        }
+    }
+
+    fn damaged(&self) -> RecordingError {
+        RecordingError::Damaged {
+            path: self.path.clone(),
+            events: self.events,
+        }
+    }
+
+    fn fault(&self, error: &io::Error) -> RecordingError {
+        RecordingError::Io {
+            path: self.path.clone(),
+            reason: machine::plain(error),
+        }
+    }
+}
+
+/// An event as format 1 has it.
+#[derive(Serialize, Deserialize)]
+enum Recorded {
+    Process(RecordedProcess),
+    Packet(RecordedPacket),
+    Loss { at: u64, events: u64, since: u64 },
+    Tick(u64),
+    End(u64),
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecordedProcess {
+    pid: u32,
+    start_time: Option<u64>,
+    started_ns: Option<u64>,
+    ppid: Option<u32>,
+    comm: Option<String>,
+    exe: Option<String>,
+    cmdline: Option<Vec<String>>,
+    uid: Option<u32>,
+    user: Option<String>,
+    cgroup: Option<String>,
+    container: Option<String>,
+    unit: Option<String>,
+    netns: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecordedPacket {
+    at: u64,
+    cookie: u64,
+    owner: Option<RecordedOwner>,
+    ingress: bool,
+    socks: bool,
+    tcp: bool,
+    source: SocketAddr,
+    destination: SocketAddr,
+    ifindex: u32,
+    interface: Option<String>,
+    sequence: u32,
+    datagram_len: u32,
+    wire_len: u32,
+    payload: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecordedOwner {
+    seen_ns: u64,
+    tgid: u32,
+    tid: u32,
+    uid: u32,
+    gid: u32,
+    comm: [u8; COMM_LEN],
+}
+
+impl From<&Event> for Recorded {
+    fn from(event: &Event) -> Self {
+        match event {
+            Event::Process(process) => Self::Process(RecordedProcess {
+                pid: process.pid,
+                start_time: process.start_time.map(|time| time.0),
+                started_ns: process.started_ns,
+                ppid: process.ppid,
+                comm: process.comm.clone(),
+                exe: process.exe.clone(),
+                cmdline: process.cmdline.clone(),
+                uid: process.uid,
+                user: process.user.clone(),
+                cgroup: process.cgroup.clone(),
+                container: process.container.clone(),
+                unit: process.unit.clone(),
+                netns: process.netns,
+            }),
+            Event::Packet(packet) => Self::Packet(RecordedPacket {
+                at: packet.at.0,
+                cookie: packet.cookie,
+                owner: packet.owner.map(|owner| RecordedOwner {
+                    seen_ns: owner.seen_ns,
+                    tgid: owner.tgid,
+                    tid: owner.tid,
+                    uid: owner.uid,
+                    gid: owner.gid,
+                    comm: owner.comm,
+                }),
+                ingress: packet.direction == Direction::Ingress,
+                socks: packet.reason == Reason::Socks,
+                tcp: packet.transport == Transport::Tcp,
+                source: packet.source,
+                destination: packet.destination,
+                ifindex: packet.ifindex,
+                interface: packet.interface.clone(),
+                sequence: packet.sequence,
+                datagram_len: packet.datagram_len,
+                wire_len: packet.wire_len,
+                payload: packet.payload.clone(),
+            }),
+            Event::Loss { at, events, since } => Self::Loss {
+                at: at.0,
+                events: *events,
+                since: since.0,
+            },
+            Event::Tick(at) => Self::Tick(at.0),
+            Event::End(at) => Self::End(at.0),
+        }
+    }
+}
+
+impl From<Recorded> for Event {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::Process(process) => Self::Process(Box::new(Process {
+                pid: process.pid,
+                start_time: process.start_time.map(Timestamp),
+                started_ns: process.started_ns,
+                ppid: process.ppid,
+                comm: process.comm,
+                exe: process.exe,
+                cmdline: process.cmdline,
+                uid: process.uid,
+                user: process.user,
+                cgroup: process.cgroup,
+                container: process.container,
+                unit: process.unit,
+                netns: process.netns,
+            })),
+            Recorded::Packet(packet) => Self::Packet(Packet {
+                at: Timestamp(packet.at),
+                cookie: packet.cookie,
+                owner: packet.owner.map(|owner| Owner {
+                    seen_ns: owner.seen_ns,
+                    tgid: owner.tgid,
+                    tid: owner.tid,
+                    uid: owner.uid,
+                    gid: owner.gid,
+                    comm: owner.comm,
+                }),
+                direction: if packet.ingress {
+                    Direction::Ingress
+                } else {
+                    Direction::Egress
+                },
+                reason: if packet.socks {
+                    Reason::Socks
+                } else {
+                    Reason::Dns
+                },
+                transport: if packet.tcp {
+                    Transport::Tcp
+                } else {
+                    Transport::Udp
+                },
+                source: packet.source,
+                destination: packet.destination,
+                ifindex: packet.ifindex,
+                interface: packet.interface,
+                sequence: packet.sequence,
+                datagram_len: packet.datagram_len,
+                wire_len: packet.wire_len,
+                payload: packet.payload,
+            }),
+            Recorded::Loss { at, events, since } => Self::Loss {
+                at: Timestamp(at),
+                events,
+                since: Timestamp(since),
+            },
+            Recorded::Tick(at) => Self::Tick(Timestamp(at)),
+            Recorded::End(at) => Self::End(Timestamp(at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events() -> Vec<Event> {
+        let owner = Owner {
+            seen_ns: 9,
+            tgid: 7,
+            tid: 8,
+            uid: 1000,
+            gid: 100,
+            comm: *b"dig\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        };
+        vec![
+            Event::Process(Box::new(Process {
+                exe: Some("/usr/bin/dig".into()),
+                cmdline: Some(vec!["dig".into(), "\u{1b}".into()]),
+                started_ns: Some(5),
+                start_time: Some(Timestamp(6)),
+                ..Process::unread(7, Some(1000))
+            })),
+            Event::Packet(Packet {
+                at: Timestamp(10),
+                cookie: 3,
+                owner: Some(owner),
+                direction: Direction::Egress,
+                reason: Reason::Dns,
+                transport: Transport::Udp,
+                source: "[::1]:4242".parse().unwrap(),
+                destination: "10.0.0.1:53".parse().unwrap(),
+                ifindex: 2,
+                interface: Some("eth0".into()),
+                sequence: 0,
+                datagram_len: 0,
+                wire_len: 3,
+                payload: b"abc".to_vec(),
+            }),
+            Event::Loss {
+                at: Timestamp(20),
+                events: 2,
+                since: Timestamp(10),
+            },
+            Event::Tick(Timestamp(30)),
+            Event::End(Timestamp(40)),
+        ]
+    }
+
+    /// A recording of two blocks, as bytes.
+    fn recorded() -> Vec<u8> {
+        let folder = std::env::temp_dir().join(format!("leakmon-recording-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("{:?}", std::thread::current().id()));
+        let _ = std::fs::remove_file(&path);
+        let mut writer = Writer::create(&path).unwrap();
+        for event in &events()[..2] {
+            writer.add(event).unwrap();
+        }
+        writer.flush().unwrap();
+        for event in &events()[2..] {
+            writer.add(event).unwrap();
+        }
+        writer.flush().unwrap();
+        assert!(matches!(
+            Writer::create(&path),
+            Err(RecordingError::Open { .. })
+        ));
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        bytes
+    }
+
+    /// The events that can be read, and the error that ends them.
+    fn read(bytes: &[u8]) -> (Vec<Event>, Option<RecordingError>) {
+        let mut reader = match Reader::new(Path::new("file"), bytes) {
+            Ok(reader) => reader,
+            Err(error) => return (Vec::new(), Some(error)),
+        };
+        let mut events = Vec::new();
+        loop {
+            match reader.next_event() {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => return (events, None),
+                Err(error) => return (events, Some(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (read, error) = read(&recorded());
+        assert_eq!(read, events());
+        assert!(error.is_none());
+    }
+
+    #[test]
+    fn a_cut_is_told_after_what_is_before_it() {
+        let bytes = recorded();
+        let mut blocks_seen = Vec::new();
+        for len in 0..bytes.len() {
+            let (read, error) = read(&bytes[..len]);
+            assert!(events().starts_with(&read));
+            blocks_seen.push(read.len());
+            let at_a_boundary = read.len() == 2 && error.is_none() || len == 12;
+            assert!(error.is_some() || at_a_boundary, "{len} bytes");
+        }
+        assert!(blocks_seen.contains(&2));
+    }
+
+    #[test]
+    fn damage_anywhere_is_told_and_never_read_as_events() {
+        let bytes = recorded();
+        for index in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[index] ^= 0x41;
+            let (read, error) = read(&bytes);
+            assert!(error.is_some(), "byte {index}");
+            assert!(events().starts_with(&read), "byte {index}");
+        }
+    }
+
+    #[test]
+    fn other_files_and_formats_are_named() {
+        let (_, error) = read(b"PNG....");
+        assert!(matches!(
+            error,
+            Some(RecordingError::Foreign { .. } | RecordingError::Truncated { .. })
+        ));
+        let mut newer = recorded();
+        newer[8] = 2;
+        let (_, error) = read(&newer);
+        assert_eq!(
+            error.unwrap().to_string(),
+            "file has format 2, and this leakmon reads format 1: use the leakmon that recorded it"
+        );
+    }
+}

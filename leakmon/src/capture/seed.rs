@@ -1,0 +1,355 @@
+//! Sockets that were open before leakmon watched, and whose they are.
+//!
+//! The kernel hooks learn a socket's owner when a process makes, connects or sends from it. A resolver's or a browser's
+//! sockets may be older than that: for them the owner is the one process that holds the socket now.
+
+use std::{collections::HashSet, io};
+
+use leakmon_common::Owner;
+use netlink_packet_sock_diag::{IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP};
+
+use super::{
+    holders::{Holders, holders},
+    machine,
+    namespaces::{Namespace, Namespaces},
+    sock_diag::{Diag, Family, Next, Open},
+};
+
+/// Most TCP sockets, and most others, that are looked at: together half of what the kernel programs remember, so that
+/// sockets of the time before do not crowd out those of now.
+const MAX_SOCKETS: usize = 16_384;
+
+const PROTOCOLS: [(Family, u8, &str); 6] = [
+    (Family::V4, IPPROTO_UDP, "UDP sockets over IPv4"),
+    (Family::V6, IPPROTO_UDP, "UDP sockets over IPv6"),
+    // The kernel lists raw sockets of every protocol under this one (net/ipv4/raw_diag.c).
+    (Family::V4, IPPROTO_RAW, "raw sockets over IPv4"),
+    (Family::V6, IPPROTO_RAW, "raw sockets over IPv6"),
+    (Family::V4, IPPROTO_TCP, "TCP connections over IPv4"),
+    (Family::V6, IPPROTO_TCP, "TCP connections over IPv6"),
+];
+
+/// What could be learnt.
+#[derive(Debug, Default)]
+pub struct Seed {
+    /// Cookies of TCP, UDP and raw sockets with their owners.
+    pub owners: Vec<(u64, Owner)>,
+    /// Cookies of packet sockets with their owners.
+    pub packet_owners: Vec<(u64, Owner)>,
+    /// What could not be learnt, each kind once. Such sockets have no owner until they are used.
+    pub gaps: Vec<SeedError>,
+}
+
+/// Why the owners of some older sockets are not known: a degradation, not a failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeedError {
+    /// The pids of /proc are not the kernel's.
+    #[error(
+        "the owners of sockets opened before leakmon started are not known: leakmon runs in a pid namespace"
+    )]
+    ForeignPids,
+    /// The kernel has no sock_diag, or does not let this process use it.
+    #[error(
+        "the owners of sockets opened before leakmon started are not known: no sock_diag: {reason}"
+    )]
+    NoSockDiag {
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The kernel does not list one kind of socket.
+    #[error("the owners of {what} opened before leakmon started are not known: {reason}")]
+    Unlisted {
+        /// Which sockets.
+        what: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// Network namespaces could not be entered.
+    #[error(
+        "the owners of sockets opened before leakmon started are not known in {count} network namespace(s): {reason}"
+    )]
+    Namespaces {
+        /// How many.
+        count: usize,
+        /// What the kernel said of the first.
+        reason: String,
+    },
+    /// There are network namespaces that could not be looked at.
+    #[error(
+        "the owners of sockets opened before leakmon started are not known in every network namespace: \
+         there are too many, or some could not be opened"
+    )]
+    NotAllNamespaces,
+    /// There are more sockets than are looked at.
+    #[error(
+        "the owners of some sockets opened before leakmon started are not known: there are more than {}",
+        MAX_SOCKETS
+    )]
+    TooMany,
+    /// /proc could not be read.
+    #[error(
+        "the owners of sockets opened before leakmon started are not known: /proc could not be read: {reason}"
+    )]
+    NoProcesses {
+        /// What the kernel said.
+        reason: String,
+    },
+    /// Some processes could not be read.
+    #[error(
+        "the sockets that {count} process(es) opened before leakmon started are not known: \
+         their open files could not be read"
+    )]
+    UnreadProcesses {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// Finds the owners of the sockets that are open now, in these network namespaces. A socket that several processes hold,
+/// as after a fork, has none: which of them uses it cannot be told.
+///
+/// To be called while the kernel hooks are attached: a socket that they have seen meanwhile is then known better by them,
+/// and one that nobody saw is here. Takes `CAP_SYS_ADMIN` for other network namespaces than the own, and `CAP_SYS_PTRACE`
+/// for other users' processes; blocks for as long as a walk over /proc takes.
+#[must_use]
+pub fn open_sockets(namespaces: &Namespaces) -> Seed {
+    if machine::view().foreign_pids {
+        return Seed {
+            gaps: vec![SeedError::ForeignPids],
+            ..Seed::default()
+        };
+    }
+    let mut listing = Listing::default();
+    for namespace in &namespaces.found {
+        listing.add(namespace);
+    }
+    let mut gaps = listing.gaps;
+    if let Some((count, reason)) = listing.closed {
+        gaps.push(SeedError::Namespaces { count, reason });
+    }
+    if !namespaces.whole {
+        gaps.push(SeedError::NotAllNamespaces);
+    }
+    let inet = [listing.connectionless, listing.tcp].concat();
+    let wanted: HashSet<u32> = inet
+        .iter()
+        .chain(&listing.packet)
+        .map(|socket| socket.inode)
+        .collect();
+    let holders = holders(&wanted).unwrap_or_else(|error| {
+        gaps.push(SeedError::NoProcesses {
+            reason: machine::plain(&error),
+        });
+        Holders::default()
+    });
+    if holders.unread > 0 {
+        gaps.push(SeedError::UnreadProcesses {
+            count: holders.unread,
+        });
+    }
+    Seed {
+        owners: owned(&inet, &holders),
+        packet_owners: owned(&listing.packet, &holders),
+        gaps,
+    }
+}
+
+fn owned(sockets: &[Open], holders: &Holders) -> Vec<(u64, Owner)> {
+    sockets
+        .iter()
+        .filter_map(|socket| {
+            let owner = (*holders.of.get(&socket.inode)?)?;
+            Some((socket.cookie, owner))
+        })
+        .collect()
+}
+
+/// The open sockets of all network namespaces.
+#[derive(Default)]
+struct Listing {
+    /// UDP and raw sockets: apart from connections, so that a server's many do not keep them out.
+    connectionless: Vec<Open>,
+    tcp: Vec<Open>,
+    packet: Vec<Open>,
+    gaps: Vec<SeedError>,
+    /// How many namespaces could not be entered, and why not the first.
+    closed: Option<(usize, String)>,
+}
+
+impl Listing {
+    fn add(&mut self, namespace: &Namespace) {
+        let mut diag = match namespace.run(Diag::open) {
+            Ok(Ok(diag)) => diag,
+            Ok(Err(error)) => {
+                let reason = machine::plain(&error);
+                return self.gap(SeedError::NoSockDiag { reason });
+            }
+            Err(error) => {
+                self.closed
+                    .get_or_insert_with(|| (0, machine::plain(&error)))
+                    .0 += 1;
+                return;
+            }
+        };
+        for (family, protocol, what) in PROTOCOLS {
+            let sockets = if protocol == IPPROTO_TCP {
+                &mut self.tcp
+            } else {
+                &mut self.connectionless
+            };
+            let mut full = false;
+            let result = diag.inet(family, protocol, &mut |socket| {
+                push(sockets, socket, &mut full)
+            });
+            self.note(what, result, full);
+        }
+        let mut full = false;
+        let result = diag.packet(&mut |socket| push(&mut self.packet, socket, &mut full));
+        self.note("packet sockets", result, full);
+    }
+
+    fn note(&mut self, what: &'static str, result: io::Result<()>, full: bool) {
+        if let Err(error) = result {
+            let reason = match error.kind() {
+                io::ErrorKind::NotFound => "this kernel does not list them".to_owned(),
+                _ => machine::plain(&error),
+            };
+            self.gap(SeedError::Unlisted { what, reason });
+        }
+        if full {
+            self.gap(SeedError::TooMany);
+        }
+    }
+
+    /// What one namespace lacks, others lack too: said once.
+    fn gap(&mut self, gap: SeedError) {
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
+}
+
+fn push(sockets: &mut Vec<Open>, socket: Open, full: &mut bool) -> Next {
+    if sockets.len() >= MAX_SOCKETS {
+        *full = true;
+        return Next::Enough;
+    }
+    sockets.push(socket);
+    Next::Go
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::namespaces;
+    use rustix::{
+        io::{FdFlags, fcntl_setfd},
+        net::sockopt::socket_cookie,
+    };
+    use std::{
+        net::{TcpListener, TcpStream, UdpSocket},
+        process::{Child, Command},
+    };
+
+    fn seed() -> Seed {
+        open_sockets(&namespaces::all().unwrap())
+    }
+
+    fn owner_of(seed: &Seed, socket: impl std::os::fd::AsFd) -> Option<Owner> {
+        let cookie = socket_cookie(socket).unwrap();
+        let mut found = seed.owners.iter().filter(|(known, _)| *known == cookie);
+        let owner = found.next().map(|(_, owner)| *owner);
+        assert!(found.next().is_none(), "listed twice");
+        owner
+    }
+
+    struct Killed(Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    // One test, so that no child of another one holds its sockets in passing.
+    #[test]
+    fn sockets_of_one_process_are_its_own_and_shared_ones_are_nobodys() {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+        connected.connect(udp.local_addr().unwrap()).unwrap();
+        let udp6 = UdpSocket::bind("[::1]:0").ok();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        let twice = udp.try_clone().unwrap();
+
+        let shared = UdpSocket::bind("127.0.0.1:0").unwrap();
+        fcntl_setfd(&shared, FdFlags::empty()).unwrap();
+        let child = Killed(Command::new("sleep").arg("60").spawn().unwrap());
+        fcntl_setfd(&shared, FdFlags::CLOEXEC).unwrap();
+
+        let before = crate::time::boot_ns();
+        // Other tests' children hold copies of every socket between fork and exec.
+        let mut seed = seed();
+        for _ in 0..20 {
+            if owner_of(&seed, &udp).is_some() && owner_of(&seed, &tcp).is_some() {
+                break;
+            }
+            seed = self::seed();
+        }
+        let this = owner_of(&seed, &udp).unwrap();
+        assert_eq!((this.tgid, this.tid), (std::process::id(), std::process::id()));
+        assert_eq!(this.uid, rustix::process::getuid().as_raw());
+        assert_eq!(this.gid, rustix::process::getgid().as_raw());
+        assert!((before..=crate::time::boot_ns()).contains(&this.seen_ns));
+        let comm = std::fs::read("/proc/self/comm").unwrap();
+        assert!(this.comm.starts_with(comm.strip_suffix(b"\n").unwrap()));
+        assert_eq!(owner_of(&seed, &connected), Some(this));
+        if let Some(udp6) = udp6 {
+            assert_eq!(owner_of(&seed, udp6), Some(this));
+        }
+        assert_eq!(owner_of(&seed, &tcp), Some(this));
+        assert_eq!(owner_of(&seed, &accepted), Some(this));
+        assert_eq!(owner_of(&seed, &listener), None, "it only waits");
+        assert_eq!(owner_of(&seed, &shared), None, "the child holds it too");
+
+        // The child's alone once this process has closed it, the other end of a socket that is open twice stays here.
+        let cookie = socket_cookie(&shared).unwrap();
+        drop((shared, twice));
+        let seed = self::seed();
+        let heir = seed.owners.iter().find(|(known, _)| *known == cookie);
+        assert_eq!(heir.map(|(_, owner)| owner.tgid), Some(child.0.id()));
+        assert!(heir.unwrap().1.comm.starts_with(b"sleep\0"));
+    }
+
+    #[test]
+    fn a_full_list_takes_no_more() {
+        let socket = Open { cookie: 1, inode: 1 };
+        let mut sockets = vec![socket; MAX_SOCKETS - 1];
+        let mut full = false;
+        assert_eq!(push(&mut sockets, socket, &mut full), Next::Go);
+        assert!(!full);
+        assert_eq!(push(&mut sockets, socket, &mut full), Next::Enough);
+        assert!(full);
+        assert_eq!(sockets.len(), MAX_SOCKETS);
+    }
+
+    #[test]
+    fn gaps_are_said_once_in_a_line() {
+        let mut listing = Listing::default();
+        for _ in 0..2 {
+            listing.note("raw sockets", Err(io::ErrorKind::NotFound.into()), true);
+        }
+        let said: Vec<String> = listing.gaps.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "the owners of raw sockets opened before leakmon started are not known: \
+                 this kernel does not list them",
+                "the owners of some sockets opened before leakmon started are not known: there are more than 16384",
+            ]
+        );
+    }
+}
