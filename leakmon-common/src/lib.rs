@@ -26,6 +26,18 @@ pub const KIND_EXEC: u32 = 2;
 /// [`Head::kind`]: a [`ProcessEvent`]: the leader of the thread group ended.
 pub const KIND_EXIT: u32 = 3;
 
+/// [`Head::kind`]: an [`ArgumentsEvent`]: the process asks for another program; [`KIND_EXEC`] follows when it gets it.
+pub const KIND_ARGUMENTS: u32 = 4;
+
+/// Bytes kept of a program's path when it is started.
+pub const PATH_LEN: usize = 256;
+/// Arguments kept when a program is started.
+pub const MAX_ARGUMENTS: u32 = 32;
+/// Bytes kept of one argument, with its NUL.
+pub const ARGUMENT_LEN: usize = 256;
+/// Bytes kept of all arguments. Room for one more is behind them, so that the last may begin anywhere.
+pub const ARGUMENTS_LEN: usize = 1024;
+
 /// [`PacketHeader::direction`]: the packet left its socket.
 pub const EGRESS: u32 = 1;
 /// [`PacketHeader::direction`]: the packet is about to reach its socket.
@@ -82,6 +94,21 @@ impl Owner {
     };
 }
 
+/// An owner with the key it is kept under.
+///
+/// Hash map elements are recycled without waiting for readers (kernel/bpf/hashtab.c), so a reader checks after copying
+/// that the element is still that of its key.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct OwnerSlot {
+    /// Cookie of the socket, or address of the task, that this slot is for.
+    pub key: u64,
+    /// Address of the task that acted last, as an identity and nothing else; 0 when it is not known.
+    pub task: u64,
+    /// Who it is.
+    pub owner: Owner,
+}
+
 /// The head of every ring-buffer record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -102,6 +129,24 @@ pub struct ProcessEvent {
     pub head: Head,
     /// The process.
     pub owner: Owner,
+}
+
+/// What a process hands to execve(2), as it was in its memory at that moment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ArgumentsEvent {
+    /// [`KIND_ARGUMENTS`].
+    pub head: Head,
+    /// The process.
+    pub owner: Owner,
+    /// 1 when there were more or longer arguments than are kept.
+    pub cut: u32,
+    /// Bytes of [`Self::arguments`] in use: NUL-terminated strings one behind the other.
+    pub len: u32,
+    /// The path, NUL-terminated.
+    pub path: [u8; PATH_LEN],
+    /// The arguments.
+    pub arguments: [u8; ARGUMENTS_LEN + ARGUMENT_LEN],
 }
 
 /// What a packet is; its payload follows in the same slot.
@@ -162,6 +207,7 @@ pub struct Lost {
 }
 
 const _: () = assert!(size_of::<Owner>() == 40);
+const _: () = assert!(size_of::<OwnerSlot>() == 56);
 const _: () = assert!(size_of::<PacketHeader>() == 136);
 const _: () = assert!(size_of::<ProcessEvent>() == 56);
 const _: () = assert!(size_of::<Lost>() == 16);

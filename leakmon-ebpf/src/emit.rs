@@ -65,7 +65,7 @@ pub fn emit(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
 
 #[inline(always)]
 fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
-    let (source, destination) = addresses(skb, packet.network.version)?;
+    let (source, destination) = addresses(skb, &packet.network)?;
     // SAFETY: the helper takes no argument.
     let boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     let Some(mut slot) = EVENTS.reserve::<PacketSlot<N>>(0) else {
@@ -156,8 +156,9 @@ fn bounded<const N: usize>(len: u32) -> Option<u64> {
     }
 }
 
+/// Counts an event that found no room.
 #[inline(always)]
-fn count_lost(now: u64) {
+pub fn count_lost(now: u64) {
     let Some(lost) = LOST.get_ptr_mut(0) else {
         return;
     };

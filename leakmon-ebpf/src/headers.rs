@@ -24,6 +24,8 @@ const MAX_TRANSPORT: u32 = 2048;
 /// Where the transport header of a packet is, and what it is.
 #[derive(Clone, Copy)]
 pub struct Network {
+    /// Offset of the network header from the start of the packet, in bytes.
+    pub base: u32,
     /// 4 or 6.
     pub version: u32,
     /// [`TCP`] or [`UDP`].
@@ -71,25 +73,26 @@ pub fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
     }
 }
 
-/// The network header, when a TCP or UDP header follows it.
+/// The network header at `base`, when a TCP or UDP header follows it.
 #[inline(always)]
-pub fn network(skb: *mut __sk_buff) -> Option<Network> {
-    let [first, _]: [u8; 2] = read(skb, 0)?;
+pub fn network(skb: *mut __sk_buff, base: u32) -> Option<Network> {
+    let start = base as usize;
+    let [first, _]: [u8; 2] = read(skb, start)?;
     match first >> 4 {
         4 => {
-            let header: [u8; IPV4_HEADER] = read(skb, 0)?;
+            let header: [u8; IPV4_HEADER] = read(skb, start)?;
             // A later fragment has no transport header (RFC 791 section 3.1).
             if header[6] & 0x1f != 0 || header[7] != 0 {
                 return None;
             }
-            supported(4, header[9], u32::from(first & 0x0f) * 4)
+            supported(base, 4, header[9], base + u32::from(first & 0x0f) * 4)
         }
         6 => {
-            let [next, _hop_limit]: [u8; 2] = read(skb, 6)?;
+            let [next, _hop_limit]: [u8; 2] = read(skb, start + 6)?;
             if u32::from(next) == UDP || u32::from(next) == TCP {
-                return supported(6, next, IPV6_HEADER as u32);
+                return supported(base, 6, next, base + IPV6_HEADER as u32);
             }
-            behind_extensions(skb, next)
+            behind_extensions(skb, base, next)
         }
         _ => None,
     }
@@ -97,8 +100,8 @@ pub fn network(skb: *mut __sk_buff) -> Option<Network> {
 
 /// Skips IPv6 extension headers (RFC 8200 section 4).
 #[inline(always)]
-fn behind_extensions(skb: *mut __sk_buff, mut next: u8) -> Option<Network> {
-    let mut offset = IPV6_HEADER as u32;
+fn behind_extensions(skb: *mut __sk_buff, base: u32, mut next: u8) -> Option<Network> {
+    let mut offset = base + IPV6_HEADER as u32;
     for _ in 0..MAX_EXTENSIONS {
         // Next header, length, and for a fragment header the offset and flags.
         let [following, len, high, low]: [u8; 4] = load(skb, offset)?;
@@ -118,7 +121,7 @@ fn behind_extensions(skb: *mut __sk_buff, mut next: u8) -> Option<Network> {
         if u32::from(next) == UDP || u32::from(next) == TCP {
             // What is farther out than this is no honest packet, and the verifier wants a bound.
             return if offset <= MAX_TRANSPORT {
-                supported(6, next, offset)
+                supported(base, 6, next, offset)
             } else {
                 None
             };
@@ -128,9 +131,10 @@ fn behind_extensions(skb: *mut __sk_buff, mut next: u8) -> Option<Network> {
 }
 
 #[inline(always)]
-fn supported(version: u32, protocol: u8, transport: u32) -> Option<Network> {
+fn supported(base: u32, version: u32, protocol: u8, transport: u32) -> Option<Network> {
     let protocol = u32::from(protocol);
     (protocol == UDP || protocol == TCP).then_some(Network {
+        base,
         version,
         protocol,
         transport,
@@ -139,12 +143,13 @@ fn supported(version: u32, protocol: u8, transport: u32) -> Option<Network> {
 
 /// Source and destination address; an IPv4 one fills the first four bytes.
 #[inline(always)]
-pub fn addresses(skb: *mut __sk_buff, version: u32) -> Option<([u8; 16], [u8; 16])> {
-    if version == 6 {
-        return Some((read(skb, 8)?, read(skb, 24)?));
+pub fn addresses(skb: *mut __sk_buff, network: &Network) -> Option<([u8; 16], [u8; 16])> {
+    let start = network.base as usize;
+    if network.version == 6 {
+        return Some((read(skb, start + 8)?, read(skb, start + 24)?));
     }
     let (mut source, mut destination) = ([0; 16], [0; 16]);
-    let (from, to): ([u8; 4], [u8; 4]) = (read(skb, 12)?, read(skb, 16)?);
+    let (from, to): ([u8; 4], [u8; 4]) = (read(skb, start + 12)?, read(skb, start + 16)?);
     source[..4].copy_from_slice(&from);
     destination[..4].copy_from_slice(&to);
     Some((source, destination))

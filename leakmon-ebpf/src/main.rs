@@ -1,6 +1,6 @@
 //! leakmon's kernel programs: who owns which socket, and the packets that may carry a name.
 //!
-//! Only cgroup programs, whose contexts are stable kernel interface (include/uapi/linux/bpf.h), and raw tracepoints whose
+//! Only cgroup programs and a classifier, whose contexts are stable kernel interface (include/uapi/linux/bpf.h), and raw tracepoints whose
 //! arguments are not looked at: no kernel structure is read, so one object loads on every kernel from 5.10 on. Ports and headers are checked here and bytes are shipped;
 //! names are parsed by the agent.
 #![no_std]
@@ -11,6 +11,7 @@
 
 mod emit;
 mod headers;
+mod interface;
 mod maps;
 mod owner;
 mod packet;

@@ -5,22 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
-use leakmon_common::{Lost, Owner, PORT_WORDS, SENDER_IS_OWNER};
-
-/// An owner with the cookie it belongs to.
-///
-/// Hash map elements are recycled without waiting for readers (kernel/bpf/hashtab.c), so a reader checks after copying
-/// that the element is still that of its socket.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct OwnerSlot {
-    /// Cookie of the socket this slot is for; in [`TASKS`] the task's address.
-    pub key: u64,
-    /// Address of the task that used it last, as an identity and nothing else.
-    pub task: u64,
-    /// Who used it last.
-    pub owner: Owner,
-}
+use leakmon_common::{Lost, OwnerSlot, PORT_WORDS, SENDER_IS_OWNER};
 
 /// Socket cookie → owner. Least recently used entries give way when it is full: the owner is then unknown, never wrong.
 #[map]
@@ -58,3 +43,12 @@ pub fn is_dns_port(port: u16) -> bool {
 /// How a packet hook learns who sends: the agent sets the best that the kernel takes.
 #[unsafe(no_mangle)]
 pub static SENDER: Global<u32> = Global::new(SENDER_IS_OWNER);
+
+/// Id of the one cgroup that is watched with all below it, for hooks that are not attached to one; 0 for the whole
+/// machine.
+#[unsafe(no_mangle)]
+pub static CGROUP_ID: Global<u64> = Global::new(0);
+
+/// How deep below the root of the hierarchy that cgroup is.
+#[unsafe(no_mangle)]
+pub static CGROUP_LEVEL: Global<u32> = Global::new(0);

@@ -16,9 +16,9 @@ use aya_ebpf::{
     macros::{cgroup_sock, cgroup_sock_addr},
     programs::{SockAddrContext, SockContext},
 };
-use leakmon_common::{COMM_LEN, Owner, SENDER_BY_PID, SENDER_BY_TASK};
+use leakmon_common::{COMM_LEN, Owner, OwnerSlot, SENDER_BY_PID, SENDER_BY_TASK};
 
-use crate::maps::{OWNERS, OwnerSlot, SENDER, SOCKS, TASKS};
+use crate::maps::{OWNERS, SENDER, SOCKS, TASKS};
 
 /// Lets the kernel go on: 0 would refuse the system call.
 const ALLOW: i32 = 1;
@@ -207,6 +207,8 @@ pub unsafe fn write_owner(cookie: u64, by_caller: bool, out: *mut Owner) {
             match (slot, TASKS.get_ptr(task)) {
                 (Some(slot), _) if (*slot).task == task => copy_owner(slot, cookie, out),
                 (_, Some(known)) => copy_owner(known, task, out),
+                // Older than leakmon, and then in the hands of one process alone.
+                (Some(slot), None) if (*slot).task == 0 => copy_owner(slot, cookie, out),
                 _ => out.write(Owner::UNKNOWN),
             }
             return;

@@ -33,7 +33,7 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn look(ctx: &SkBuffContext, direction: u32) -> Option<()> {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    let network = network(skb)?;
+    let network = network(skb, 0)?;
     let transport = network.transport as usize;
     let ports: [u8; 4] = read(skb, transport)?;
     let source_port = u16::from_be_bytes([ports[0], ports[1]]);

@@ -3,7 +3,7 @@
 use leakmon_common::Owner;
 
 use crate::{
-    capture::{CaptureError, Event, Kernel, Options, Packet, Record, machine},
+    capture::{CaptureError, Degradation, Event, Kernel, Options, Packet, Record, machine},
     process::{Interfaces, Reader},
     time::Timestamp,
 };
@@ -25,9 +25,13 @@ impl Live {
     /// As [`Kernel::attach`].
     pub fn start(options: &Options) -> Result<Self, CaptureError> {
         let kernel = Kernel::attach(options)?;
+        let mut interfaces = Interfaces::default();
+        for interface in kernel.interfaces() {
+            interfaces.insert(interface.netns, interface.index, &interface.name);
+        }
         Ok(Self {
             reader: Reader::new(kernel.clock(), machine::view().foreign_pids),
-            interfaces: Interfaces::default(),
+            interfaces,
             kernel,
         })
     }
@@ -49,6 +53,10 @@ impl Live {
         } = self;
         kernel.drain(BATCH, |record| {
             let read = match &record {
+                Record::Arguments(owner, arguments) => {
+                    reader.asks(owner, arguments.clone());
+                    Vec::new()
+                }
                 Record::Exec(owner) => reader.exec(owner),
                 Record::Exit(owner) => {
                     reader.exit(owner);
@@ -85,6 +93,12 @@ impl Live {
             .into_iter()
             .chain([Event::Tick(self.kernel.now())])
             .collect())
+    }
+
+    /// What leakmon works without here.
+    #[must_use]
+    pub fn degradations(&self) -> &[Degradation] {
+        self.kernel.degradations()
     }
 
     /// The time now, on the clock of the events.

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::CStr,
-    fs::File,
     io::{self, Read},
 };
 
 use leakmon_common::{COMM_LEN, Owner};
 use procfs::{ProcError, process::Process as Proc};
-use rustix::fs::{Dir, OFlags};
+use rustix::{
+    fs::{Dir, OFlags},
+    io::Errno,
+};
 
 use super::namespaces;
 use crate::time;
@@ -75,9 +76,11 @@ fn read(pid: u32, wanted: &HashSet<u32>) -> Result<Held, ProcError> {
         // The first thread of a process may end before the others, and has no files then.
         for task in proc.tasks()?.flatten().filter(|task| task.tid != number) {
             // A thread has a folder of its own, which is merely not listed (proc(5)).
-            let thread = Proc::new(task.tid)?;
-            if sockets(&thread, wanted, &mut inodes)? > 0 {
-                break;
+            match Proc::new(task.tid).and_then(|thread| sockets(&thread, wanted, &mut inodes)) {
+                Ok(0) => {}
+                Err(error) if is_gone(&error) => {}
+                Ok(_) => break,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -109,19 +112,19 @@ fn sockets(
             continue;
         }
         files += 1;
-        // A file that is closed by now is not held any more.
-        if let Some(inode) = target(&folder, entry.file_name(), &mut link)
-            && wanted.contains(&inode)
-        {
-            inodes.insert(inode);
+        match rustix::fs::readlinkat_raw(&folder, entry.file_name(), &mut link) {
+            Ok(length) => inodes.extend(
+                link.get(..length)
+                    .and_then(socket_inode)
+                    .filter(|inode| wanted.contains(inode)),
+            ),
+            // Closed by now: not held any more.
+            Err(Errno::NOENT) => {}
+            // Listing the files takes less than looking at them (proc_fd_permission, fs/proc/fd.c).
+            Err(error) => return Err(io::Error::from(error).into()),
         }
     }
     Ok(files)
-}
-
-fn target(folder: &File, name: &CStr, link: &mut [u8]) -> Option<u32> {
-    let (link, _) = rustix::fs::readlinkat_raw(folder, name, link).ok()?;
-    socket_inode(link)
 }
 
 /// The inode in a link `socket:[inode]` (sockfs_dname, net/socket.c).
@@ -178,7 +181,7 @@ fn is_gone(error: &ProcError) -> bool {
         ProcError::NotFound(_) => true,
         ProcError::Io(error, _) => {
             error.kind() == io::ErrorKind::NotFound
-                || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+                || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
         }
         _ => false,
     }

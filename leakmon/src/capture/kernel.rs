@@ -10,23 +10,30 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::{
         CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Program,
         ProgramError,
     },
 };
 use leakmon_common::{
-    EGRESS, Head, INGRESS, KIND_EXEC, KIND_EXIT, KIND_PACKET, Lost, Owner, PORT_WORDS,
-    PacketHeader, ProcessEvent, REASON_DNS, REASON_SOCKS, SENDER_BY_PID, SENDER_BY_TASK,
-    SENDER_IS_OWNER,
+    ArgumentsEvent, EGRESS, Head, INGRESS, KIND_ARGUMENTS, KIND_EXEC, KIND_EXIT, KIND_PACKET, Lost,
+    Owner, OwnerSlot, PORT_WORDS, PacketHeader, ProcessEvent, REASON_DNS, REASON_SOCKS,
+    SENDER_BY_PID, SENDER_BY_TASK, SENDER_IS_OWNER,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes;
 
-use super::{CaptureError, Direction, Event, Packet, Reason, Record, machine};
+use super::{
+    CaptureError, Direction, Event, Packet, Reason, Record,
+    links::{self, Interface},
+    machine,
+    namespaces::{self, Namespaces},
+    seed, tracefs,
+};
 use crate::{
     model::Transport,
+    process::Arguments,
     time::{BootClock, Timestamp, boot_ns},
 };
 
@@ -36,7 +43,7 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../leakmon-ebpf/leakmon.bpf
 static OBJECT: &[u8] = include_bytes_aligned!("../../../target/ebpf-log/leakmon.bpf.o");
 
 /// The programs of the object: name, and the hook as the kernel calls it.
-pub const HOOKS: [(&str, &str); 10] = [
+pub const HOOKS: [(&str, &str); 13] = [
     ("exec", "sched_process_exec"),
     ("exit", "sched_process_exit"),
     ("sock_create", "cgroup/sock_create"),
@@ -47,7 +54,46 @@ pub const HOOKS: [(&str, &str); 10] = [
     ("sendmsg6", "cgroup/sendmsg6"),
     ("ingress", "cgroup_skb/ingress"),
     ("egress", "cgroup_skb/egress"),
+    (INTERFACE, "tcx/egress"),
+    ("execve", "sys_enter_execve"),
+    ("execveat", "sys_enter_execveat"),
 ];
+
+/// The hooks without which queries and their senders are not seen; the others leave a [`Degradation`].
+const NEEDED_HOOKS: usize = 10;
+
+/// The program that is attached to interfaces instead of the cgroup.
+const INTERFACE: &str = "interface";
+
+/// Something that this kernel or this place does not offer, and leakmon works without.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Degradation {
+    /// Packet sockets cannot be watched everywhere.
+    #[error(
+        "frames sent through packet sockets are not seen on {interfaces} network interfaces: {reason} (Linux 6.6 or newer is needed)"
+    )]
+    PacketSockets {
+        /// On how many interfaces.
+        interfaces: usize,
+        /// What the kernel said first.
+        reason: String,
+    },
+    /// The arguments of programs cannot be taken when they are started.
+    #[error("a program that is gone at once may have no known path and arguments: {reason}")]
+    Arguments {
+        /// What the kernel said first.
+        reason: String,
+    },
+    /// A packet hook cannot tell who is running.
+    #[error(
+        "a socket that was inherited or passed on counts as that of the process that connected it: this kernel cannot tell senders"
+    )]
+    Senders,
+    /// The owners of some older sockets are not known.
+    #[error(transparent)]
+    OlderSockets(#[from] seed::SeedError),
+}
 
 /// Bytes of the ring buffer when nothing is to be captured.
 const LEAST_RING: u32 = 256 * 1024;
@@ -67,6 +113,8 @@ pub struct Options {
 pub struct Kernel {
     /// Owns the links: dropping it detaches everything.
     _programs: Ebpf,
+    degradations: Vec<Degradation>,
+    interfaces: Vec<Interface>,
     events: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, LostCount>,
     lost_before: u64,
@@ -92,9 +140,9 @@ impl Kernel {
     /// # Errors
     /// When the kernel is too old, a privilege is missing, or the kernel refuses a program.
     pub fn attach(options: &Options) -> Result<Self, CaptureError> {
-        let (mut programs, sender) = load(options.ring_bytes)?;
-        tracing::debug!("senders are told by method {sender}");
         machine::check_cgroup(&options.cgroup)?;
+        let (mut programs, sender) = load(options.ring_bytes, machine::cgroup_id(&options.cgroup))?;
+        tracing::debug!("senders are told by method {sender}");
         let cgroup = File::open(&options.cgroup).map_err(|error| CaptureError::Cgroup {
             path: options.cgroup.clone(),
             reason: machine::plain(&error),
@@ -109,14 +157,26 @@ impl Kernel {
             .map_err(io::Error::from)?;
         let lost = map(&mut programs, "LOST")?;
         // Processes and owners come first and egress last, so that no query is seen before its owner could be.
-        for (name, hook) in HOOKS {
+        for (name, hook) in &HOOKS[..NEEDED_HOOKS] {
             attach_one(&mut programs, name, hook, &cgroup).map_err(|error| refused(hook, error))?;
         }
+        let mut degradations = Vec::new();
+        if sender == SENDER_IS_OWNER {
+            degradations.push(Degradation::Senders);
+        }
+        let namespaces = namespaces::all()?;
+        let interfaces = links::interfaces(&namespaces);
+        degradations.extend(watch_interfaces(&mut programs, &namespaces, &interfaces));
+        degradations.extend(watch_arguments(&mut programs));
+        // After the hooks: a socket made in between has its owner from them, and keeps it.
+        degradations.extend(seed_owners(&mut programs, &namespaces)?);
         let clock = BootClock::now();
         Ok(Self {
             #[cfg(feature = "ebpf-log")]
             _log: start_log(&mut programs),
             _programs: programs,
+            degradations,
+            interfaces,
             events,
             lost,
             lost_before: 0,
@@ -176,12 +236,89 @@ impl Kernel {
         self.clock.wall(boot_ns())
     }
 
+    /// What leakmon works without here.
+    #[must_use]
+    pub fn degradations(&self) -> &[Degradation] {
+        &self.degradations
+    }
+
+    /// The machine's network interfaces when the capture began.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
     /// The clock that events carry.
     #[must_use]
     pub fn clock(&self) -> BootClock {
         self.clock
     }
 }
+
+/// Puts the classifier on the machine's interfaces.
+fn watch_interfaces(
+    programs: &mut Ebpf,
+    namespaces: &Namespaces,
+    interfaces: &[Interface],
+) -> Option<Degradation> {
+    let loaded = load_one(programs, INTERFACE).map_err(|error| describe(&error));
+    let (interfaces, reason) = match (loaded, programs.program_mut(INTERFACE)) {
+        (Ok(()), Some(Program::SchedClassifier(program))) => {
+            links::attach(program, namespaces, interfaces)
+        }
+        (Err(reason), _) => (interfaces.len(), Some(reason)),
+        _ => (interfaces.len(), Some("no such program".to_owned())),
+    };
+    reason.map(|reason| Degradation::PacketSockets { interfaces, reason })
+}
+
+/// Has the arguments of every program told when it is started.
+fn watch_arguments(programs: &mut Ebpf) -> Option<Degradation> {
+    let mut reason = None;
+    for (name, hook) in HOOKS {
+        let Some(Program::TracePoint(program)) = programs.program_mut(name) else {
+            continue;
+        };
+        let attached = program
+            .load()
+            .map_err(|error| describe(&error))
+            .and_then(|()| tracefs::attach(program, hook));
+        if let Err(error) = attached {
+            reason.get_or_insert(error);
+        }
+    }
+    reason.map(|reason| Degradation::Arguments { reason })
+}
+
+/// Tells the kernel programs whose the sockets are that were open before.
+fn seed_owners(
+    programs: &mut Ebpf,
+    namespaces: &Namespaces,
+) -> Result<Vec<Degradation>, CaptureError> {
+    /// `BPF_NOEXIST` (include/uapi/linux/bpf.h): what the hooks have learnt meanwhile is newer.
+    const ONLY_NEW: u64 = 1;
+    let mut owners: HashMap<_, u64, SeededOwner> = map(programs, "OWNERS")?;
+    let seed = seed::open_sockets(namespaces);
+    for (cookie, owner) in seed.owners.into_iter().chain(seed.packet_owners) {
+        let slot = OwnerSlot {
+            key: cookie,
+            task: 0,
+            owner,
+        };
+        if let Err(error) = owners.insert(cookie, SeededOwner(slot), ONLY_NEW) {
+            tracing::debug!("an older socket keeps its owner: {error}");
+        }
+    }
+    Ok(seed.gaps.into_iter().map(Degradation::from).collect())
+}
+
+/// [`OwnerSlot`] as aya writes it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct SeededOwner(OwnerSlot);
+
+// SAFETY: `OwnerSlot` is repr(C), without padding, and made of integers: any bytes are a value of it.
+unsafe impl aya::Pod for SeededOwner {}
 
 /// A hook, and what the kernel said to its program.
 pub type Trial = (&'static str, Result<(), String>);
@@ -191,7 +328,7 @@ pub type Trial = (&'static str, Result<(), String>);
 /// # Errors
 /// When nothing can be loaded at all.
 pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
-    let (mut programs, _sender) = load(LEAST_RING)?;
+    let (mut programs, _sender) = load(LEAST_RING, None)?;
     Ok(HOOKS
         .iter()
         .map(|&(name, hook)| {
@@ -202,7 +339,7 @@ pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
 }
 
 /// The programs, and how they tell senders.
-fn load(ring_bytes: u32) -> Result<(Ebpf, u32), CaptureError> {
+fn load(ring_bytes: u32, cgroup: Option<(u64, u32)>) -> Result<(Ebpf, u32), CaptureError> {
     let release = machine::kernel_release();
     if machine::kernel_version(&release).is_none_or(|version| version < machine::OLDEST_KERNEL) {
         return Err(CaptureError::KernelTooOld { found: release });
@@ -213,16 +350,26 @@ fn load(ring_bytes: u32) -> Result<(Ebpf, u32), CaptureError> {
     }
     // The best way of telling senders that this kernel takes: what it takes is tried, not guessed from its version.
     for sender in [SENDER_BY_PID, SENDER_BY_TASK] {
-        let mut programs = load_object(sender, ring_bytes)?;
+        let mut programs = load_object(sender, ring_bytes, cgroup)?;
         if load_one(&mut programs, "egress").is_ok() {
             return Ok((programs, sender));
         }
     }
-    Ok((load_object(SENDER_IS_OWNER, ring_bytes)?, SENDER_IS_OWNER))
+    Ok((
+        load_object(SENDER_IS_OWNER, ring_bytes, cgroup)?,
+        SENDER_IS_OWNER,
+    ))
 }
 
-fn load_object(sender: u32, ring_bytes: u32) -> Result<Ebpf, CaptureError> {
+fn load_object(
+    sender: u32,
+    ring_bytes: u32,
+    cgroup: Option<(u64, u32)>,
+) -> Result<Ebpf, CaptureError> {
+    let (id, level) = cgroup.unwrap_or_default();
     EbpfLoader::new()
+        .override_global("CGROUP_ID", &id, true)
+        .override_global("CGROUP_LEVEL", &level, true)
         .map_max_entries("EVENTS", ring_bytes)
         .override_global("SENDER", &sender, true)
         .load(OBJECT)
@@ -245,6 +392,8 @@ fn load_one(programs: &mut Ebpf, name: &str) -> Result<(), ProgramError> {
         Some(Program::CgroupSock(program)) => program.load(),
         Some(Program::CgroupSockAddr(program)) => program.load(),
         Some(Program::RawTracePoint(program)) => program.load(),
+        Some(Program::SchedClassifier(program)) => program.load(),
+        Some(Program::TracePoint(program)) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     };
     match loaded {
@@ -300,7 +449,7 @@ fn refused(hook: &'static str, error: ProgramError) -> CaptureError {
 }
 
 /// The kernel's answer without the verifier's log, which can be thousands of lines.
-fn describe(error: &ProgramError) -> String {
+pub(super) fn describe(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, .. } => machine::plain(io_error),
         ProgramError::SyscallError(error) => machine::plain(&error.io_error),
@@ -361,7 +510,30 @@ fn decode(record: &[u8], clock: &BootClock) -> Option<Record> {
                 Record::Exit(event.owner)
             })
         }
+        KIND_ARGUMENTS => {
+            let (event, _) = ArgumentsEvent::read_from_prefix(record).ok()?;
+            Some(Record::Arguments(event.owner, arguments(&event)))
+        }
         _ => None,
+    }
+}
+
+fn arguments(event: &ArgumentsEvent) -> Arguments {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let path = event
+        .path
+        .split(|&byte| byte == 0)
+        .next()
+        .unwrap_or_default();
+    let used = event.arguments.get(..event.len as usize);
+    Arguments {
+        path: text(path),
+        // Each ends with its NUL, which leaves nothing behind the last.
+        arguments: used.filter(|_| event.cut == 0).map(|bytes| {
+            let mut list: Vec<String> = bytes.split(|&byte| byte == 0).map(text).collect();
+            list.pop();
+            list
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -83,6 +84,17 @@ pub fn check_cgroup(path: &Path) -> Result<(), CaptureError> {
         return Err(fault("not a folder of the cgroup v2 hierarchy"));
     }
     Ok(())
+}
+
+/// Id and depth of a cgroup, as the kernel's helpers know it; `None` for the root of the hierarchy. The id is the
+/// folder's inode number (kernfs, fs/kernfs/dir.c, on 64-bit machines).
+#[must_use]
+pub fn cgroup_id(path: &Path) -> Option<(u64, u32)> {
+    let root = cgroup2_mount()?.canonicalize().ok()?;
+    let path = path.canonicalize().ok()?;
+    let level = path.strip_prefix(root).ok()?.components().count();
+    let id = fs::metadata(path).ok()?.ino();
+    (level > 0).then_some((id, u32::try_from(level).ok()?))
 }
 
 /// An I/O error in words, without its number.

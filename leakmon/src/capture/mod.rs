@@ -3,21 +3,25 @@
 mod error;
 mod holders;
 mod kernel;
+mod links;
 pub mod machine;
 pub mod namespaces;
+pub mod recording;
 pub mod seed;
 mod sock_diag;
-pub mod recording;
+mod tracefs;
 
 use std::net::SocketAddr;
 
 use leakmon_common::Owner;
 
 pub use error::CaptureError;
-pub use kernel::{Kernel, Options, try_hooks};
+pub use kernel::{Degradation, Kernel, Options, try_hooks};
+pub use links::Interface;
 
 use crate::{
     model::{Process, Transport},
+    process::Arguments,
     time::Timestamp,
 };
 
@@ -85,6 +89,8 @@ impl Packet {
 pub enum Record {
     /// A packet of interest.
     Packet(Packet),
+    /// A process asks for another program.
+    Arguments(Owner, Arguments),
     /// A process runs another program from now on.
     Exec(Owner),
     /// A process ended.

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    io,
+    fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     thread,
@@ -11,6 +10,7 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags},
+    io::Errno,
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
@@ -51,9 +51,10 @@ impl Namespace {
 pub struct Namespaces {
     /// Each once, beginning with that of the thread that looked.
     pub found: Vec<Namespace>,
-    /// Whether every place could be looked at: false when there were more namespaces than are held open, or some could
-    /// not be opened.
-    pub whole: bool,
+    /// How many processes and mount points could not be looked at.
+    pub unread: usize,
+    /// Whether there were more namespaces than are held open.
+    pub more: bool,
 }
 
 /// Every network namespace that is a process's own or bound to a file, as `ip netns` and container engines do.
@@ -69,11 +70,25 @@ pub fn all() -> io::Result<Namespaces> {
         seen: HashSet::from([own.inode]),
         namespaces: Namespaces {
             found: vec![Namespace { own: true, ..own }],
-            whole: true,
+            unread: 0,
+            more: false,
         },
     };
     for pid in pids()? {
-        found.add(&PathBuf::from(format!("/proc/{pid}/ns/net")));
+        let folder = PathBuf::from(format!("/proc/{pid}"));
+        if !found.add(&folder.join("ns/net")) {
+            // The first thread of a process may end before the others, and is in no namespace then. A process that is
+            // gone has no other threads either.
+            for thread in fs::read_dir(folder.join("task"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                if found.add(&thread.path().join("ns/net")) {
+                    break;
+                }
+            }
+        }
     }
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     for place in bound(&String::from_utf8_lossy(&table)) {
@@ -88,42 +103,41 @@ struct Collector {
 }
 
 impl Collector {
-    /// Adds a namespace unless it is known already. A process that is gone by now had none.
-    fn add(&mut self, path: &Path) {
-        use rustix::io::Errno;
-        match rustix::fs::stat(path) {
-            Ok(stat) if self.seen.contains(&stat.st_ino) => return,
-            Ok(_) => {}
-            Err(Errno::NOENT | Errno::SRCH) => return,
+    /// Adds a namespace unless it is known already; false when there is none at this path, or none any more.
+    fn add(&mut self, path: &Path) -> bool {
+        match self.try_add(path) {
+            Err(Errno::NOENT | Errno::SRCH) => false,
             Err(_) => {
-                self.namespaces.whole = false;
-                return;
+                self.namespaces.unread += 1;
+                true
             }
+            Ok(()) => true,
+        }
+    }
+
+    fn try_add(&mut self, path: &Path) -> rustix::io::Result<()> {
+        if self.seen.contains(&rustix::fs::stat(path)?.st_ino) {
+            return Ok(());
         }
         if self.namespaces.found.len() >= MAX_NAMESPACES {
-            self.namespaces.whole = false;
-            return;
+            self.namespaces.more = true;
+            return Ok(());
         }
-        match open(path) {
-            // The process may have moved since it was looked at.
-            Ok(namespace) => {
-                if self.seen.insert(namespace.inode) {
-                    self.namespaces.found.push(namespace);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
-            Err(_) => self.namespaces.whole = false,
+        let namespace = open(path)?;
+        // The process may have moved since it was looked at.
+        if self.seen.insert(namespace.inode) {
+            self.namespaces.found.push(namespace);
         }
+        Ok(())
     }
 }
 
 /// Opens the file of a namespace, and nothing else: whatever may lie over a mount point is refused.
-fn open(path: &Path) -> io::Result<Namespace> {
+fn open(path: &Path) -> rustix::io::Result<Namespace> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = rustix::fs::open(path, flags, Mode::empty())?;
     if u64::try_from(rustix::fs::fstatfs(&fd)?.f_type) != Ok(NSFS_MAGIC) {
-        return Err(io::ErrorKind::InvalidData.into());
+        return Err(Errno::INVAL);
     }
     Ok(Namespace {
         inode: rustix::fs::fstat(&fd)?.st_ino,

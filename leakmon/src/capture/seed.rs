@@ -20,13 +20,13 @@ use super::{
 const MAX_SOCKETS: usize = 16_384;
 
 const PROTOCOLS: [(Family, u8, &str); 6] = [
-    (Family::V4, IPPROTO_UDP, "UDP sockets over IPv4"),
-    (Family::V6, IPPROTO_UDP, "UDP sockets over IPv6"),
+    (Family::V4, IPPROTO_UDP, "UDP sockets"),
+    (Family::V6, IPPROTO_UDP, "UDP sockets"),
     // The kernel lists raw sockets of every protocol under this one (net/ipv4/raw_diag.c).
-    (Family::V4, IPPROTO_RAW, "raw sockets over IPv4"),
-    (Family::V6, IPPROTO_RAW, "raw sockets over IPv6"),
-    (Family::V4, IPPROTO_TCP, "TCP connections over IPv4"),
-    (Family::V6, IPPROTO_TCP, "TCP connections over IPv6"),
+    (Family::V4, IPPROTO_RAW, "raw sockets"),
+    (Family::V6, IPPROTO_RAW, "raw sockets"),
+    (Family::V4, IPPROTO_TCP, "TCP connections"),
+    (Family::V6, IPPROTO_TCP, "TCP connections"),
 ];
 
 /// What could be learnt.
@@ -75,12 +75,21 @@ pub enum SeedError {
         /// What the kernel said of the first.
         reason: String,
     },
-    /// There are network namespaces that could not be looked at.
+    /// There are more network namespaces than are looked at.
     #[error(
         "the owners of sockets opened before leakmon started are not known in every network namespace: \
-         there are too many, or some could not be opened"
+         there are too many"
     )]
-    NotAllNamespaces,
+    TooManyNamespaces,
+    /// Some network namespaces could not be looked at.
+    #[error(
+        "the owners of sockets opened before leakmon started are not known in every network namespace: \
+         those of {count} process(es) or mount(s) could not be read"
+    )]
+    UnreadNamespaces {
+        /// How many processes and mount points.
+        count: usize,
+    },
     /// There are more sockets than are looked at.
     #[error(
         "the owners of some sockets opened before leakmon started are not known: there are more than {}",
@@ -128,8 +137,13 @@ pub fn open_sockets(namespaces: &Namespaces) -> Seed {
     if let Some((count, reason)) = listing.closed {
         gaps.push(SeedError::Namespaces { count, reason });
     }
-    if !namespaces.whole {
-        gaps.push(SeedError::NotAllNamespaces);
+    if namespaces.more {
+        gaps.push(SeedError::TooManyNamespaces);
+    }
+    if namespaces.unread > 0 {
+        gaps.push(SeedError::UnreadNamespaces {
+            count: namespaces.unread,
+        });
     }
     let inet = [listing.connectionless, listing.tcp].concat();
     let wanted: HashSet<u32> = inet
@@ -243,20 +257,26 @@ fn push(sockets: &mut Vec<Open>, socket: Open, full: &mut bool) -> Next {
 mod tests {
     use super::*;
     use crate::capture::namespaces;
-    use rustix::{
-        io::{FdFlags, fcntl_setfd},
-        net::sockopt::socket_cookie,
-    };
+    use rustix::net::sockopt::socket_cookie;
     use std::{
         net::{TcpListener, TcpStream, UdpSocket},
+        os::fd::{AsFd, OwnedFd},
         process::{Child, Command},
     };
 
-    fn seed() -> Seed {
-        open_sockets(&namespaces::all().unwrap())
+    /// Looks again while it is not as wanted: other tests' children hold copies of every socket between fork and exec.
+    fn seed_until(wanted: impl Fn(&Seed) -> bool) -> Seed {
+        let mut seed = Seed::default();
+        for _ in 0..20 {
+            seed = open_sockets(&namespaces::all().unwrap());
+            if wanted(&seed) {
+                break;
+            }
+        }
+        seed
     }
 
-    fn owner_of(seed: &Seed, socket: impl std::os::fd::AsFd) -> Option<Owner> {
+    fn owner_of(seed: &Seed, socket: impl AsFd) -> Option<Owner> {
         let cookie = socket_cookie(socket).unwrap();
         let mut found = seed.owners.iter().filter(|(known, _)| *known == cookie);
         let owner = found.next().map(|(_, owner)| *owner);
@@ -273,60 +293,68 @@ mod tests {
         }
     }
 
-    // One test, so that no child of another one holds its sockets in passing.
     #[test]
     fn sockets_of_one_process_are_its_own_and_shared_ones_are_nobodys() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
         connected.connect(udp.local_addr().unwrap()).unwrap();
-        let udp6 = UdpSocket::bind("[::1]:0").ok();
+        let udp6 = UdpSocket::bind("[::1]:0")
+            .or_else(|_| UdpSocket::bind("127.0.0.1:0"))
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let accepted = listener.accept().unwrap().0;
-        let twice = udp.try_clone().unwrap();
+        let _twice = udp.try_clone().unwrap();
 
         let shared = UdpSocket::bind("127.0.0.1:0").unwrap();
-        fcntl_setfd(&shared, FdFlags::empty()).unwrap();
-        let child = Killed(Command::new("sleep").arg("60").spawn().unwrap());
-        fcntl_setfd(&shared, FdFlags::CLOEXEC).unwrap();
+        let child = Command::new("sleep")
+            .arg("60")
+            .stdin(OwnedFd::from(shared.try_clone().unwrap()))
+            .spawn()
+            .map(Killed)
+            .unwrap();
 
         let before = crate::time::boot_ns();
-        // Other tests' children hold copies of every socket between fork and exec.
-        let mut seed = seed();
-        for _ in 0..20 {
-            if owner_of(&seed, &udp).is_some() && owner_of(&seed, &tcp).is_some() {
-                break;
-            }
-            seed = self::seed();
-        }
+        let own = [
+            udp.as_fd(),
+            connected.as_fd(),
+            udp6.as_fd(),
+            tcp.as_fd(),
+            accepted.as_fd(),
+        ];
+        let seed = seed_until(|seed| own.iter().all(|socket| owner_of(seed, socket).is_some()));
         let this = owner_of(&seed, &udp).unwrap();
-        assert_eq!((this.tgid, this.tid), (std::process::id(), std::process::id()));
+        let pid = std::process::id();
+        assert_eq!((this.tgid, this.tid), (pid, pid));
         assert_eq!(this.uid, rustix::process::getuid().as_raw());
         assert_eq!(this.gid, rustix::process::getgid().as_raw());
         assert!((before..=crate::time::boot_ns()).contains(&this.seen_ns));
         let comm = std::fs::read("/proc/self/comm").unwrap();
         assert!(this.comm.starts_with(comm.strip_suffix(b"\n").unwrap()));
-        assert_eq!(owner_of(&seed, &connected), Some(this));
-        if let Some(udp6) = udp6 {
-            assert_eq!(owner_of(&seed, udp6), Some(this));
+        for socket in own {
+            assert_eq!(owner_of(&seed, socket), Some(this));
         }
-        assert_eq!(owner_of(&seed, &tcp), Some(this));
-        assert_eq!(owner_of(&seed, &accepted), Some(this));
         assert_eq!(owner_of(&seed, &listener), None, "it only waits");
         assert_eq!(owner_of(&seed, &shared), None, "the child holds it too");
 
-        // The child's alone once this process has closed it, the other end of a socket that is open twice stays here.
+        // It is the child's alone once this process has closed it.
         let cookie = socket_cookie(&shared).unwrap();
-        drop((shared, twice));
-        let seed = self::seed();
-        let heir = seed.owners.iter().find(|(known, _)| *known == cookie);
-        assert_eq!(heir.map(|(_, owner)| owner.tgid), Some(child.0.id()));
-        assert!(heir.unwrap().1.comm.starts_with(b"sleep\0"));
+        drop(shared);
+        let heir = |seed: &Seed| {
+            let mut found = seed.owners.iter().filter(|(known, _)| *known == cookie);
+            found.next().map(|(_, owner)| *owner)
+        };
+        let heir = heir(&seed_until(|seed| heir(seed).is_some())).unwrap();
+        assert_eq!(heir.tgid, child.0.id());
+        assert!(heir.comm.starts_with(b"sleep\0"));
     }
 
     #[test]
     fn a_full_list_takes_no_more() {
-        let socket = Open { cookie: 1, inode: 1 };
+        let socket = Open {
+            cookie: 1,
+            inode: 1,
+        };
         let mut sockets = vec![socket; MAX_SOCKETS - 1];
         let mut full = false;
         assert_eq!(push(&mut sockets, socket, &mut full), Next::Go);

@@ -170,7 +170,8 @@ fn read<M: NetlinkDeserializable>(
     if datagram.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    while !datagram.is_empty() {
+    let mut next = Next::Go;
+    while next == Next::Go && !datagram.is_empty() {
         let message = NetlinkMessage::<M>::deserialize(datagram)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let length = (message.header.length as usize).next_multiple_of(ALIGNMENT);
@@ -180,17 +181,13 @@ fn read<M: NetlinkDeserializable>(
             continue;
         }
         match message.payload {
-            NetlinkPayload::InnerMessage(inner) => {
-                if each(inner) == Next::Enough {
-                    return Ok(Next::Enough);
-                }
-            }
-            NetlinkPayload::Error(error) => return end(error.raw_code()),
-            NetlinkPayload::Done(done) => return end(done.code),
+            NetlinkPayload::InnerMessage(inner) => next = each(inner),
+            NetlinkPayload::Error(error) => next = end(error.raw_code())?,
+            NetlinkPayload::Done(done) => next = end(done.code)?,
             _ => {}
         }
     }
-    Ok(Next::Go)
+    Ok(next)
 }
 
 /// What the last message of an answer says: 0 or a negative error number (netlink(7)).

@@ -18,6 +18,7 @@ use crate::{
     live::Live,
     pipeline::Pipeline,
     privilege,
+    sink::printable,
     time::Timestamp,
 };
 
@@ -58,6 +59,9 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     })?;
     privilege::drop_unneeded()
         .map_err(|reason| anyhow::anyhow!("privileges could not be given up: {reason}"))?;
+    for degradation in live.degradations() {
+        eprintln!("leakmon: {}", printable(&degradation.to_string()));
+    }
     announce(args, &cgroup.display().to_string());
 
     let mut run = Run {
@@ -151,7 +155,7 @@ fn announce(args: &cli::Watch, cgroup: &str) {
         );
     }
     let place = if args.cgroup.is_some() {
-        format!("cgroup {}", crate::sink::printable(cgroup))
+        format!("cgroup {}", printable(cgroup))
     } else {
         "this machine".to_owned()
     };

@@ -21,8 +21,17 @@ impl Default for Interfaces {
 }
 
 impl Interfaces {
+    /// An interface that is known from elsewhere.
+    pub fn insert(&mut self, netns: u64, index: u32, name: &str) {
+        self.names.put((netns, index), Some(name.to_owned()));
+    }
+
     /// The name of an interface in the namespace `netns` of process `pid`.
     pub fn name(&mut self, netns: u64, pid: u32, index: u32) -> Option<String> {
+        // A process that is gone leaves nothing to read: the next one may.
+        if self.names.peek(&(netns, index)) == Some(&None) {
+            self.names.pop(&(netns, index));
+        }
         self.names
             .get_or_insert((netns, index), || {
                 // Neither file has every interface: one lists those with IPv4, the other those with IPv6 addresses.

@@ -1,11 +1,13 @@
 //! Who did it: the table of processes, and which of them a person would call one program.
 
 mod app;
+mod container;
 mod interfaces;
 mod reader;
 mod table;
 
 pub use app::app_of;
+pub use container::{Package, package_of};
 pub use interfaces::Interfaces;
-pub use reader::Reader;
+pub use reader::{Arguments, Reader};
 pub use table::Table;

@@ -4,12 +4,14 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     num::NonZeroUsize,
+    os::unix::fs::MetadataExt,
 };
 
 use leakmon_common::Owner;
 use lru::LruCache;
 use procfs::process::Process as Proc;
 
+use super::container::{Isolation, Membership, package_of};
 use crate::{model::Process, time::BootClock};
 
 /// Most of a command line that is kept. The kernel's limit is megabytes (execve(2)); no proxy option stands so late.
@@ -18,6 +20,8 @@ const MAX_CMDLINE: u64 = 64 * 1024;
 const MAX_ANCESTORS: usize = 16;
 /// Most processes remembered as read.
 const MAX_KNOWN: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+/// Most processes that are about to run another program.
+const MAX_ASKED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// A process that was read.
@@ -26,6 +30,15 @@ struct Known {
     netns: Option<u64>,
     /// When it ended, in nanoseconds since boot: sockets used until then were its own.
     ended_ns: Option<u64>,
+}
+
+/// What a process handed to execve(2), as the kernel programs saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arguments {
+    /// The path, as it was written.
+    pub path: String,
+    /// The arguments; `None` when there were more or longer ones than the kernel programs keep.
+    pub arguments: Option<Vec<String>>,
 }
 
 /// Reads processes when events name them.
@@ -37,8 +50,12 @@ pub struct Reader {
     tick_ns: u64,
     users: Vec<(u32, String)>,
     known: LruCache<u32, Known>,
+    /// Pid → what it asked to become.
+    asked: LruCache<u32, Arguments>,
     /// Kernel pids are not those of /proc here: nothing can be looked up.
     blind: bool,
+    /// Namespaces of leakmon, against which those of a container stand out.
+    own: Option<Isolation>,
 }
 
 impl Reader {
@@ -51,7 +68,9 @@ impl Reader {
             tick_ns: NANOSECONDS / rustix::param::clock_ticks_per_second().max(1),
             users: users(&fs::read_to_string("/etc/passwd").unwrap_or_default()),
             known: LruCache::new(MAX_KNOWN),
+            asked: LruCache::new(MAX_ASKED),
             blind: foreign_pids,
+            own: isolation(std::process::id()),
         }
     }
 
@@ -75,10 +94,40 @@ impl Reader {
         found
     }
 
-    /// A process runs another program: the same as above, with what was read of it before forgotten.
+    /// A process asks for another program.
+    pub fn asks(&mut self, owner: &Owner, arguments: Arguments) {
+        self.asked.put(owner.tgid, arguments);
+    }
+
+    /// A process runs another program: the same as above, with what was read of it before forgotten. What /proc does not
+    /// have any more is taken from what the kernel programs saw.
     pub fn exec(&mut self, owner: &Owner) -> Vec<Process> {
         self.known.pop(&owner.tgid);
-        self.processes_for(owner)
+        let asked = self.asked.pop(&owner.tgid);
+        let mut found = self.processes_for(owner);
+        let Some(asked) = asked else {
+            return found;
+        };
+        match found.last_mut() {
+            Some(process) => complete(process, &asked),
+            // Gone altogether. It is as old as this program at least, and no older one is known to be it.
+            None => {
+                let mut process = Process {
+                    started_ns: Some(owner.seen_ns),
+                    user: self.user(owner.uid),
+                    comm: text_of(&owner.comm),
+                    ..Process::unread(owner.tgid, Some(owner.uid))
+                };
+                complete(&mut process, &asked);
+                let known = Known {
+                    netns: None,
+                    ended_ns: None,
+                };
+                self.known.put(owner.tgid, known);
+                found.push(process);
+            }
+        }
+        found
     }
 
     /// A process ended.
@@ -130,6 +179,15 @@ impl Reader {
         let stat = proc.stat().ok()?;
         let uid = uid.or_else(|| proc.status().ok().map(|status| status.ruid));
         let started_ns = stat.starttime.saturating_mul(self.tick_ns);
+        // Hierarchy 0 is cgroup v2 (cgroups(7)).
+        let (cgroup, legacy): (Vec<_>, Vec<_>) = proc
+            .cgroups()
+            .map(|groups| groups.0)
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|group| group.hierarchy == 0);
+        let paths = cgroup.iter().chain(&legacy);
+        let membership = Membership::of(paths.map(|group| group.pathname.as_str()));
         let process = Process {
             pid,
             start_time: Some(self.clock.wall(started_ns)),
@@ -140,34 +198,29 @@ impl Reader {
                 .exe()
                 .ok()
                 .map(|path| path.to_string_lossy().into_owned()),
-            cmdline: read_cmdline(pid).ok(),
+            // A zombie has an empty one; so has a process without arguments, which is as little to say.
+            cmdline: read_cmdline(pid).ok().filter(|cmdline| !cmdline.is_empty()),
             uid,
             user: uid.and_then(|uid| self.user(uid)),
-            cgroup: proc.cgroups().ok().and_then(|groups| {
-                // Hierarchy 0 is cgroup v2 (cgroups(7)).
-                groups
-                    .into_iter()
-                    .find(|group| group.hierarchy == 0)
-                    .map(|group| group.pathname)
-            }),
-            container: None,
-            unit: None,
-            netns: proc.namespaces().ok().and_then(|namespaces| {
-                namespaces
-                    .0
-                    .get(std::ffi::OsStr::new("net"))
-                    .map(|ns| ns.identifier)
-            }),
+            cgroup: cgroup.into_iter().next().map(|group| group.pathname),
+            container: membership
+                .container
+                .or_else(|| self.apart(pid, membership.unit.as_deref())),
+            unit: membership.unit,
+            netns: namespace(pid, "net"),
         };
-        // The directory handle of `proc` pins one process; the command line is read by pid, so check once more.
+        // The directory handle of `proc` pins one process; the command line and the namespaces are read by pid, so check
+        // once more.
         let again = Proc::new(i32::try_from(pid).ok()?).ok()?.stat().ok()?;
-        if again.starttime != stat.starttime {
+        (again.starttime == stat.starttime).then_some(process)
+    }
+
+    /// The name of the container without an engine that a process is in. A packaged program is none.
+    fn apart(&self, pid: u32, unit: Option<&str>) -> Option<String> {
+        if unit.and_then(package_of).is_some() {
             return None;
         }
-        Some(Process {
-            unit: process.cgroup.as_deref().and_then(unit_of),
-            ..process
-        })
+        isolation(pid)?.container(self.own?)
     }
 
     fn user(&self, uid: u32) -> Option<String> {
@@ -176,6 +229,36 @@ impl Reader {
             .find(|(known, _)| *known == uid)
             .map(|(_, name)| name.clone())
     }
+}
+
+/// Fills in what a process took with it when it ended.
+fn complete(process: &mut Process, asked: &Arguments) {
+    if process.exe.is_none() {
+        process.exe = program_at(&asked.path);
+        process.cmdline = None;
+    }
+    // A script's own command line begins with its interpreter, which the arguments do not tell.
+    if process.cmdline.is_none() && process.exe.is_some() {
+        process.cmdline.clone_from(&asked.arguments);
+    }
+}
+
+/// The program that execve(2) runs for this path, links resolved as in `/proc/PID/exe`; `None` when the path depends on
+/// the process's own folder, or the file is a script, for which the kernel runs another program.
+fn program_at(path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return None;
+    }
+    let real = fs::canonicalize(path).ok()?;
+    let mut magic = [0; 4];
+    File::open(&real).ok()?.read_exact(&mut magic).ok()?;
+    (magic == *b"\x7fELF").then(|| real.to_string_lossy().into_owned())
+}
+
+/// The text before the first NUL; `None` when it is empty.
+pub fn text_of(bytes: &[u8]) -> Option<String> {
+    let end = bytes.iter().position(|&byte| byte == 0)?;
+    (end > 0).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
 }
 
 fn read_cmdline(pid: u32) -> io::Result<Vec<String>> {
@@ -214,12 +297,19 @@ fn users(passwd: &str) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// The innermost systemd unit in a cgroup's path (systemd.unit(5) gives the suffixes).
-fn unit_of(cgroup: &str) -> Option<String> {
-    cgroup
-        .rsplit('/')
-        .find(|part| part.ends_with(".service") || part.ends_with(".scope"))
-        .map(str::to_owned)
+/// The namespaces of a process that make a container.
+fn isolation(pid: u32) -> Option<Isolation> {
+    Some(Isolation {
+        pid: namespace(pid, "pid")?,
+        mount: namespace(pid, "mnt")?,
+    })
+}
+
+/// Inode of a process's namespace of one kind (namespaces(7)).
+fn namespace(pid: u32, kind: &str) -> Option<u64> {
+    fs::metadata(format!("/proc/{pid}/ns/{kind}"))
+        .ok()
+        .map(|namespace| namespace.ino())
 }
 
 #[cfg(test)]
@@ -238,16 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn users_and_units() {
+    fn users_of_passwd() {
         assert_eq!(
             users("root:x:0:0::/root:/bin/sh\nbroken\nme:x:1000:1000::/:/bin/sh\n"),
             [(0, "root".to_owned()), (1000, "me".to_owned())]
         );
-        assert_eq!(
-            unit_of("/user.slice/user-1000.slice/session-2.scope").as_deref(),
-            Some("session-2.scope")
-        );
-        assert_eq!(unit_of("/"), None);
     }
 
     #[test]
@@ -269,6 +354,15 @@ mod tests {
         assert_eq!(
             this.cmdline.as_ref().unwrap()[0],
             std::env::args().next().unwrap()
+        );
+        let netns = fs::metadata("/proc/self/ns/net").unwrap().ino();
+        assert_eq!(this.netns, Some(netns));
+        assert!(
+            !this
+                .container
+                .as_ref()
+                .is_some_and(|name| name.starts_with("pidns:")),
+            "as much apart as leakmon"
         );
         assert!(reader.processes_for(&owner).is_empty(), "known by now");
         assert_eq!(

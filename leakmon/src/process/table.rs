@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use leakmon_common::Owner;
 use lru::LruCache;
 
+use super::reader::text_of;
 use crate::model::{Actor, Process};
 
 /// Most processes kept; the one not heard of longest gives way and is unknown from then on.
@@ -69,15 +70,9 @@ impl Table {
             .unwrap_or_else(|| Arc::new(Process::unread(owner.tgid, Some(owner.uid))));
         Actor {
             process,
-            thread: thread_name(owner),
+            thread: text_of(&owner.comm),
         }
     }
-}
-
-/// The thread's name as the kernel had it when the thread used the socket.
-fn thread_name(owner: &Owner) -> Option<String> {
-    let end = owner.comm.iter().position(|&byte| byte == 0)?;
-    (end > 0).then(|| String::from_utf8_lossy(&owner.comm[..end]).into_owned())
 }
 
 #[cfg(test)]
