@@ -200,10 +200,10 @@ pub struct PacketSlot<const N: usize> {
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 pub struct Lost {
-    /// How many since the programs were loaded.
-    pub events: u64,
-    /// When the latest was lost, in nanoseconds of `CLOCK_BOOTTIME`.
-    pub last_ns: u64,
+    /// Packets to a DNS port since the programs were loaded.
+    pub queries: u64,
+    /// All other events.
+    pub others: u64,
 }
 
 const _: () = assert!(size_of::<Owner>() == 40);

@@ -10,8 +10,8 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
 };
 use leakmon_common::{
-    HUGE_PAYLOAD, Head, KIND_PACKET, LARGE_PAYLOAD, MEDIUM_PAYLOAD, Owner, PacketHeader,
-    PacketSlot, ProcessEvent, SMALL_PAYLOAD,
+    EGRESS, HUGE_PAYLOAD, Head, KIND_PACKET, LARGE_PAYLOAD, MEDIUM_PAYLOAD, Owner, PacketHeader,
+    PacketSlot, ProcessEvent, REASON_DNS, SMALL_PAYLOAD,
 };
 
 use crate::{
@@ -69,7 +69,7 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
     // SAFETY: the helper takes no argument.
     let boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     let Some(mut slot) = EVENTS.reserve::<PacketSlot<N>>(0) else {
-        count_lost(boot_ns);
+        count_lost(packet.direction == EGRESS && packet.reason == REASON_DNS);
         return None;
     };
     let Some(len) = bounded::<N>(packet.len) else {
@@ -126,7 +126,7 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
 pub fn emit_process(kind: u32, owner: Owner) {
     let boot_ns = owner.seen_ns;
     let Some(mut slot) = EVENTS.reserve::<ProcessEvent>(0) else {
-        count_lost(boot_ns);
+        count_lost(false);
         return;
     };
     slot.write(ProcessEvent {
@@ -158,13 +158,17 @@ fn bounded<const N: usize>(len: u32) -> Option<u64> {
 
 /// Counts an event that found no room.
 #[inline(always)]
-pub fn count_lost(now: u64) {
+pub fn count_lost(is_query: bool) {
     let Some(lost) = LOST.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: a per-CPU element, aligned for u64; atomic, because a softirq may run this on the same CPU meanwhile.
     unsafe {
-        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*lost).events, 1);
-        (&raw mut (*lost).last_ns).write_volatile(now);
+        let counter = if is_query {
+            &raw mut (*lost).queries
+        } else {
+            &raw mut (*lost).others
+        };
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1);
     }
 }

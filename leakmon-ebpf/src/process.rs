@@ -48,8 +48,7 @@ fn arguments(ctx: &TracePointContext, path_index: usize) {
         (*first.add(path_index), *first.add(path_index + 1))
     };
     let Some(mut slot) = EVENTS.reserve::<ArgumentsEvent>(0) else {
-        // SAFETY: the helper takes no argument.
-        count_lost(unsafe { aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns() });
+        count_lost(false);
         return;
     };
     let event = slot.as_mut_ptr();

@@ -82,8 +82,8 @@ pub struct Watch {
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
-    /// Room for events that wait to be read, as 512K or 8M; a power of two. More of it loses less in a flood.
-    #[arg(long, value_name = "BYTES", default_value = "2M", value_parser = ring_size)]
+    /// Room for events that wait to be read, as 512K or 32M; a power of two. More of it loses less in a flood.
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = ring_size)]
     pub buffer: u32,
 }
 

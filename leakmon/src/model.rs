@@ -46,7 +46,7 @@ pub struct Process {
     pub user: Option<String>,
     /// Path in the cgroup v2 hierarchy.
     pub cgroup: Option<String>,
-    /// Container id.
+    /// Container: its engine's id or name, or `pidns:` with the inode of a pid namespace that no engine made.
     pub container: Option<String>,
     /// systemd unit.
     pub unit: Option<String>,
@@ -454,6 +454,8 @@ pub struct Loss {
     pub ts: Timestamp,
     /// How many.
     pub events: u64,
+    /// How many of them were packets to a DNS port, so that a question may be missing.
+    pub queries: u64,
     /// None had been lost until then.
     pub since: Timestamp,
     /// Where: `ring-buffer`.

@@ -39,6 +39,7 @@ impl Filter {
                     Some(who.app.name.as_str()),
                     process.program(),
                     process.comm.as_deref(),
+                    who.actor.thread.as_deref(),
                 ]
                 .into_iter()
                 .flatten()
@@ -79,7 +80,12 @@ impl Pipeline {
                 .iter()
                 .flat_map(|message| self.message(message))
                 .collect(),
-            Event::Loss { at, events, since } => self.detector.loss(at, events, since),
+            Event::Loss {
+                at,
+                events,
+                queries,
+                since,
+            } => self.detector.loss(at, events, queries, since),
             Event::Tick(now) => self.detector.tick(now),
             Event::End(now) => self.detector.finish(now),
         }

@@ -2,6 +2,8 @@
 
 use caps::{CapSet, Capability, CapsHashSet};
 
+use crate::capture::machine;
+
 /// Loading and attaching the kernel programs, and reading other users' processes.
 const NEEDED: [(Capability, &str); 5] = [
     (Capability::CAP_BPF, "CAP_BPF"),
@@ -22,6 +24,9 @@ const KEPT: [Capability; 3] = [
 /// Names of the capabilities that this process lacks and needs.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
+    if !machine::in_first_user_namespace() {
+        return vec!["privileges outside this user namespace (a rootless container?)"];
+    }
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
     NEEDED
         .iter()

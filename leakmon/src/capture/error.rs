@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 pub enum CaptureError {
     /// The process may not load and attach kernel programs.
     #[error(
-        "not allowed to watch this machine: missing {}; run leakmon as root (sudo leakmon …)",
+        "not allowed to watch this machine: missing {}; run leakmon as the machine's root (sudo leakmon …)",
         .missing.join(", ")
     )]
     Privilege {

@@ -91,8 +91,11 @@ pub enum Degradation {
     )]
     Senders,
     /// The owners of some older sockets are not known.
-    #[error(transparent)]
-    OlderSockets(#[from] seed::SeedError),
+    #[error(
+        "sockets older than leakmon may have no known owner until they are used again ({})",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    OlderSockets(Vec<seed::SeedError>),
 }
 
 /// Bytes of the ring buffer when nothing is to be captured.
@@ -117,7 +120,7 @@ pub struct Kernel {
     interfaces: Vec<Interface>,
     events: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, LostCount>,
-    lost_before: u64,
+    lost_before: Lost,
     none_lost_until: Timestamp,
     clock: BootClock,
     /// The buffer was read to its end: the next record makes it readable again.
@@ -179,7 +182,7 @@ impl Kernel {
             interfaces,
             events,
             lost,
-            lost_before: 0,
+            lost_before: Lost::default(),
             none_lost_until: clock.wall(boot_ns()),
             clock,
             emptied: true,
@@ -221,13 +224,23 @@ impl Kernel {
     /// When the counters cannot be read.
     pub fn losses(&mut self) -> Result<Option<Event>, CaptureError> {
         let counters = self.lost.get(&0, 0).map_err(load_error)?;
-        let total = counters.iter().map(|count| count.0.events).sum::<u64>();
+        let mut total = Lost::default();
+        for count in counters.iter() {
+            total.queries += count.0.queries;
+            total.others += count.0.others;
+        }
         let at = self.clock.wall(boot_ns());
-        let events = total - self.lost_before;
+        let queries = total.queries - self.lost_before.queries;
+        let events = queries + total.others - self.lost_before.others;
         let since = self.none_lost_until;
         self.none_lost_until = at;
         self.lost_before = total;
-        Ok((events > 0).then_some(Event::Loss { at, events, since }))
+        Ok((events > 0).then_some(Event::Loss {
+            at,
+            events,
+            queries,
+            since,
+        }))
     }
 
     /// The time now, on the clock that events carry.
@@ -294,7 +307,7 @@ fn watch_arguments(programs: &mut Ebpf) -> Option<Degradation> {
 fn seed_owners(
     programs: &mut Ebpf,
     namespaces: &Namespaces,
-) -> Result<Vec<Degradation>, CaptureError> {
+) -> Result<Option<Degradation>, CaptureError> {
     /// `BPF_NOEXIST` (include/uapi/linux/bpf.h): what the hooks have learnt meanwhile is newer.
     const ONLY_NEW: u64 = 1;
     let mut owners: HashMap<_, u64, SeededOwner> = map(programs, "OWNERS")?;
@@ -309,7 +322,7 @@ fn seed_owners(
             tracing::debug!("an older socket keeps its owner: {error}");
         }
     }
-    Ok(seed.gaps.into_iter().map(Degradation::from).collect())
+    Ok((!seed.gaps.is_empty()).then_some(Degradation::OlderSockets(seed.gaps)))
 }
 
 /// [`OwnerSlot`] as aya writes it.

@@ -107,6 +107,16 @@ pub fn plain(error: &std::io::Error) -> String {
     }
 }
 
+/// Inode of the initial user namespace (`PROC_USER_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
+
+/// Whether this process is in the machine's first user namespace. In any other its capabilities do not hold for the
+/// kernel's programs, however complete they look (user_namespaces(7)).
+#[must_use]
+pub fn in_first_user_namespace() -> bool {
+    fs::read_link("/proc/self/ns/user").is_ok_and(|link| link.as_os_str() == INITIAL_USER_NAMESPACE)
+}
+
 /// In which ways this process sees only a part of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct View {
@@ -123,23 +133,26 @@ pub fn view() -> View {
         fs::read_link(format!("/proc/self/ns/{namespace}"))
             .is_ok_and(|link| link.as_os_str() != initial)
     };
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     View {
-        partial_cgroups: differs("cgroup", INITIAL_CGROUP_NAMESPACE)
-            || fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| !shows_root(&table)),
+        partial_cgroups: is_partial(&table, differs("cgroup", INITIAL_CGROUP_NAMESPACE)),
         foreign_pids: differs("pid", INITIAL_PID_NAMESPACE),
     }
 }
 
-/// Whether the cgroup v2 mount in a mountinfo table (proc_pid_mountinfo(5)) shows the root of the hierarchy. A table
-/// without such a mount hides nothing.
-fn shows_root(table: &str) -> bool {
-    table
-        .lines()
-        .find_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            (after.split(' ').next()? == "cgroup2").then(|| before.split(' ').nth(3))?
-        })
-        .is_none_or(|root| root == "/")
+/// Whether the cgroup v2 mount in a mountinfo table (proc_pid_mountinfo(5)) shows less than the whole hierarchy, given
+/// whether this is another cgroup namespace than the machine's first. A table without such a mount hides nothing.
+fn is_partial(table: &str, other_namespace: bool) -> bool {
+    let root = table.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        (after.split(' ').next()? == "cgroup2").then(|| before.split(' ').nth(3))?
+    });
+    match root {
+        None => false,
+        // A mount from outside the namespace, whose root lies above the namespace's (cgroup_namespaces(7)).
+        Some(root) if root.starts_with("/..") => !other_namespace,
+        Some(root) => other_namespace || root != "/",
+    }
 }
 
 #[cfg(test)]
@@ -168,9 +181,12 @@ mod tests {
     #[test]
     fn a_container_shows_a_part() {
         let whole = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
-        let part = "30 23 0:26 /../../docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
-        assert!(shows_root(whole));
-        assert!(!shows_root(part));
-        assert!(shows_root(""));
+        let part = "30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        let outside = "30 23 0:26 /../.. /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        assert!(!is_partial(whole, false));
+        assert!(is_partial(whole, true));
+        assert!(is_partial(part, false) && is_partial(part, true));
+        assert!(!is_partial(outside, true));
+        assert!(!is_partial("", false));
     }
 }

@@ -110,6 +110,8 @@ pub enum Event {
         at: Timestamp,
         /// How many.
         events: u64,
+        /// How many of them were packets to a DNS port.
+        queries: u64,
         /// None had been lost until then.
         since: Timestamp,
     },

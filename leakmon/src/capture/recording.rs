@@ -313,7 +313,12 @@ impl<R: Read> Reader<R> {
 enum Recorded {
     Process(RecordedProcess),
     Packet(RecordedPacket),
-    Loss { at: u64, events: u64, since: u64 },
+    Loss {
+        at: u64,
+        events: u64,
+        queries: u64,
+        since: u64,
+    },
     Tick(u64),
     End(u64),
 }
@@ -404,9 +409,15 @@ impl From<&Event> for Recorded {
                 wire_len: packet.wire_len,
                 payload: packet.payload.clone(),
             }),
-            Event::Loss { at, events, since } => Self::Loss {
+            Event::Loss {
+                at,
+                events,
+                queries,
+                since,
+            } => Self::Loss {
                 at: at.0,
                 events: *events,
+                queries: *queries,
                 since: since.0,
             },
             Event::Tick(at) => Self::Tick(at.0),
@@ -468,9 +479,15 @@ impl From<Recorded> for Event {
                 wire_len: packet.wire_len,
                 payload: packet.payload,
             }),
-            Recorded::Loss { at, events, since } => Self::Loss {
+            Recorded::Loss {
+                at,
+                events,
+                queries,
+                since,
+            } => Self::Loss {
                 at: Timestamp(at),
                 events,
+                queries,
                 since: Timestamp(since),
             },
             Recorded::Tick(at) => Self::Tick(Timestamp(at)),
@@ -481,6 +498,8 @@ impl From<Recorded> for Event {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     fn events() -> Vec<Event> {
@@ -519,6 +538,7 @@ mod tests {
             Event::Loss {
                 at: Timestamp(20),
                 events: 2,
+                queries: 1,
                 since: Timestamp(10),
             },
             Event::Tick(Timestamp(30)),
@@ -528,9 +548,10 @@ mod tests {
 
     /// A recording of two blocks, as bytes.
     fn recorded() -> Vec<u8> {
-        let folder = std::env::temp_dir().join(format!("leakmon-recording-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(format!("{:?}", std::thread::current().id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("leakmon-recording-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_file(&path);
         let mut writer = Writer::create(&path).unwrap();
         for event in &events()[..2] {
@@ -546,7 +567,7 @@ mod tests {
             Err(RecordingError::Open { .. })
         ));
         let bytes = std::fs::read(&path).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::remove_file(&path).unwrap();
         bytes
     }
 

@@ -28,6 +28,7 @@ const PROTOCOLS: [(Family, u8, &str); 6] = [
     (Family::V4, IPPROTO_TCP, "TCP connections"),
     (Family::V6, IPPROTO_TCP, "TCP connections"),
 ];
+const PACKET: &str = "packet sockets";
 
 /// What could be learnt.
 #[derive(Debug, Default)]
@@ -40,25 +41,22 @@ pub struct Seed {
     pub gaps: Vec<SeedError>,
 }
 
-/// Why the owners of some older sockets are not known: a degradation, not a failure.
+/// Why the owners of some older sockets are not known: a degradation, not a failure. In words that complete "older
+/// sockets may have no known owner".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeedError {
     /// The pids of /proc are not the kernel's.
-    #[error(
-        "the owners of sockets opened before leakmon started are not known: leakmon runs in a pid namespace"
-    )]
+    #[error("leakmon runs in a pid namespace")]
     ForeignPids,
     /// The kernel has no sock_diag, or does not let this process use it.
-    #[error(
-        "the owners of sockets opened before leakmon started are not known: no sock_diag: {reason}"
-    )]
+    #[error("no sock_diag: {reason}")]
     NoSockDiag {
         /// What the kernel said.
         reason: String,
     },
     /// The kernel does not list one kind of socket.
-    #[error("the owners of {what} opened before leakmon started are not known: {reason}")]
+    #[error("{what}: {reason}")]
     Unlisted {
         /// Which sockets.
         what: &'static str,
@@ -66,9 +64,7 @@ pub enum SeedError {
         reason: String,
     },
     /// Network namespaces could not be entered.
-    #[error(
-        "the owners of sockets opened before leakmon started are not known in {count} network namespace(s): {reason}"
-    )]
+    #[error("network namespaces that could not be entered: {count}, {reason}")]
     Namespaces {
         /// How many.
         count: usize,
@@ -76,39 +72,25 @@ pub enum SeedError {
         reason: String,
     },
     /// There are more network namespaces than are looked at.
-    #[error(
-        "the owners of sockets opened before leakmon started are not known in every network namespace: \
-         there are too many"
-    )]
+    #[error("too many network namespaces")]
     TooManyNamespaces,
     /// Some network namespaces could not be looked at.
-    #[error(
-        "the owners of sockets opened before leakmon started are not known in every network namespace: \
-         those of {count} process(es) or mount(s) could not be read"
-    )]
+    #[error("processes and mounts whose network namespace could not be read: {count}")]
     UnreadNamespaces {
         /// How many processes and mount points.
         count: usize,
     },
     /// There are more sockets than are looked at.
-    #[error(
-        "the owners of some sockets opened before leakmon started are not known: there are more than {}",
-        MAX_SOCKETS
-    )]
+    #[error("more than {MAX_SOCKETS} sockets")]
     TooMany,
     /// /proc could not be read.
-    #[error(
-        "the owners of sockets opened before leakmon started are not known: /proc could not be read: {reason}"
-    )]
+    #[error("/proc could not be read: {reason}")]
     NoProcesses {
         /// What the kernel said.
         reason: String,
     },
     /// Some processes could not be read.
-    #[error(
-        "the sockets that {count} process(es) opened before leakmon started are not known: \
-         their open files could not be read"
-    )]
+    #[error("processes whose open files could not be read: {count}")]
     UnreadProcesses {
         /// How many.
         count: usize,
@@ -187,6 +169,8 @@ struct Listing {
     tcp: Vec<Open>,
     packet: Vec<Open>,
     gaps: Vec<SeedError>,
+    /// What the kernel does not list anywhere. It looks for a module each time it is asked.
+    absent: HashSet<&'static str>,
     /// How many namespaces could not be entered, and why not the first.
     closed: Option<(usize, String)>,
 }
@@ -207,6 +191,9 @@ impl Listing {
             }
         };
         for (family, protocol, what) in PROTOCOLS {
+            if self.absent.contains(what) {
+                continue;
+            }
             let sockets = if protocol == IPPROTO_TCP {
                 &mut self.tcp
             } else {
@@ -218,16 +205,20 @@ impl Listing {
             });
             self.note(what, result, full);
         }
-        let mut full = false;
-        let result = diag.packet(&mut |socket| push(&mut self.packet, socket, &mut full));
-        self.note("packet sockets", result, full);
+        if !self.absent.contains(PACKET) {
+            let mut full = false;
+            let result = diag.packet(&mut |socket| push(&mut self.packet, socket, &mut full));
+            self.note(PACKET, result, full);
+        }
     }
 
     fn note(&mut self, what: &'static str, result: io::Result<()>, full: bool) {
         if let Err(error) = result {
-            let reason = match error.kind() {
-                io::ErrorKind::NotFound => "this kernel does not list them".to_owned(),
-                _ => machine::plain(&error),
+            let reason = if error.kind() == io::ErrorKind::NotFound {
+                self.absent.insert(what);
+                "this kernel does not list them".to_owned()
+            } else {
+                machine::plain(&error)
             };
             self.gap(SeedError::Unlisted { what, reason });
         }
@@ -374,9 +365,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "the owners of raw sockets opened before leakmon started are not known: \
-                 this kernel does not list them",
-                "the owners of some sockets opened before leakmon started are not known: there are more than 16384",
+                "raw sockets: this kernel does not list them",
+                "more than 16384 sockets",
             ]
         );
     }

@@ -92,7 +92,7 @@ fn capabilities() -> Check {
         Check::new("capabilities", State::Good, "all that watching takes")
     } else {
         let detail = format!(
-            "{}: run leakmon as root (sudo leakmon …)",
+            "{}: run leakmon as the machine's root (sudo leakmon …)",
             missing.join(", ")
         );
         Check::new("capabilities", State::Missing, detail)

@@ -1,6 +1,6 @@
 //! `leakmon watch`: this machine, as it happens.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -46,6 +46,13 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         Some(cgroup) => cgroup.clone(),
         None => machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?,
     };
+    for pid in &args.form.pids {
+        let is_there = Path::new(&format!("/proc/{pid}")).exists();
+        anyhow::ensure!(
+            is_there,
+            "no process has the pid {pid} that --pid gives: ps -e lists those that run"
+        );
+    }
     // Before privileges are given up, and before anything is attached in vain.
     let recording = args.record.as_deref().map(Writer::create).transpose()?;
     let mut ports = args.ports.clone();

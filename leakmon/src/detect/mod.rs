@@ -126,11 +126,18 @@ impl Detector {
     }
 
     /// Takes the loss of events.
-    pub fn loss(&mut self, at: Timestamp, events: u64, since: Timestamp) -> Vec<Report> {
+    pub fn loss(
+        &mut self,
+        at: Timestamp,
+        events: u64,
+        queries: u64,
+        since: Timestamp,
+    ) -> Vec<Report> {
         self.counts.lost(events);
         vec![Report::Loss(Loss {
             ts: at,
             events,
+            queries,
             since,
             place: "ring-buffer".to_owned(),
         })]

@@ -7,7 +7,6 @@ mod reader;
 mod table;
 
 pub use app::app_of;
-pub use container::{Package, package_of};
 pub use interfaces::Interfaces;
 pub use reader::{Arguments, Reader};
 pub use table::Table;

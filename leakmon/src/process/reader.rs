@@ -16,6 +16,8 @@ use crate::{model::Process, time::BootClock};
 
 /// Most of a command line that is kept. The kernel's limit is megabytes (execve(2)); no proxy option stands so late.
 const MAX_CMDLINE: u64 = 64 * 1024;
+/// Length up to which it is read at once.
+const SHORT_CMDLINE: usize = 8192;
 /// Most generations read upwards from a process.
 const MAX_ANCESTORS: usize = 16;
 /// Most processes remembered as read.
@@ -28,6 +30,7 @@ const NANOSECONDS: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 struct Known {
     netns: Option<u64>,
+    ppid: Option<u32>,
     /// When it ended, in nanoseconds since boot: sockets used until then were its own.
     ended_ns: Option<u64>,
 }
@@ -83,13 +86,17 @@ impl Reader {
         }
         self.known.pop(&owner.tgid);
         let mut found = Vec::new();
-        // A process that started after the kernel saw the owner has merely the same pid.
-        if let Some(process) = self.read(owner.tgid, Some(owner.uid))
-            && process
-                .started_ns
-                .is_some_and(|started| started <= owner.seen_ns)
-        {
-            self.add_with_ancestors(process, &mut found);
+        match self.read(owner.tgid, Some(owner.uid)) {
+            // A process that started after the kernel saw the owner has merely the same pid.
+            Some(process)
+                if process
+                    .started_ns
+                    .is_some_and(|started| started <= owner.seen_ns) =>
+            {
+                self.add_with_ancestors(process, &mut found);
+            }
+            // Whatever the table has under this pid is another process.
+            _ => found.push(Process::unread(owner.tgid, Some(owner.uid))),
         }
         found
     }
@@ -102,17 +109,27 @@ impl Reader {
     /// A process runs another program: the same as above, with what was read of it before forgotten. What /proc does not
     /// have any more is taken from what the kernel programs saw.
     pub fn exec(&mut self, owner: &Owner) -> Vec<Process> {
-        self.known.pop(&owner.tgid);
+        // The parent that made it: one that has ended meanwhile left it to another (credentials(7)).
+        let ppid = self
+            .known
+            .pop(&owner.tgid)
+            .filter(|known| known.ended_ns.is_none())
+            .and_then(|known| known.ppid);
         let asked = self.asked.pop(&owner.tgid);
         let mut found = self.processes_for(owner);
-        let Some(asked) = asked else {
-            return found;
-        };
-        match found.last_mut() {
-            Some(process) => complete(process, &asked),
-            // Gone altogether. It is as old as this program at least, and no older one is known to be it.
-            None => {
+        found.retain(|process| *process != Process::unread(owner.tgid, Some(owner.uid)));
+        if let (Some(process), Some(ppid)) = (found.last_mut(), ppid) {
+            process.ppid = Some(ppid);
+        }
+        match (found.last_mut(), asked) {
+            (Some(process), Some(asked)) => complete(process, &asked),
+            (Some(_), None) => {}
+            // Gone altogether: what was known before is another program's.
+            (None, None) => found.push(Process::unread(owner.tgid, Some(owner.uid))),
+            // It is as old as this program at least, and no older one is known to be it.
+            (None, Some(asked)) => {
                 let mut process = Process {
+                    ppid,
                     started_ns: Some(owner.seen_ns),
                     user: self.user(owner.uid),
                     comm: text_of(&owner.comm),
@@ -121,6 +138,7 @@ impl Reader {
                 complete(&mut process, &asked);
                 let known = Known {
                     netns: None,
+                    ppid,
                     ended_ns: None,
                 };
                 self.known.put(owner.tgid, known);
@@ -161,6 +179,7 @@ impl Reader {
             }
             let known = Known {
                 netns: process.netns,
+                ppid: process.ppid,
                 ended_ns: None,
             };
             self.known.put(process.pid, known);
@@ -261,11 +280,16 @@ pub fn text_of(bytes: &[u8]) -> Option<String> {
     (end > 0).then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
 }
 
+/// Reads a command line. In one read while it is short: between two the process may end, and what was read until then
+/// would pass for the whole.
 fn read_cmdline(pid: u32) -> io::Result<Vec<String>> {
-    let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/cmdline"))?
-        .take(MAX_CMDLINE)
-        .read_to_end(&mut bytes)?;
+    let mut file = File::open(format!("/proc/{pid}/cmdline"))?;
+    let mut bytes = vec![0; SHORT_CMDLINE];
+    let len = file.read(&mut bytes)?;
+    bytes.truncate(len);
+    if len == SHORT_CMDLINE {
+        file.take(MAX_CMDLINE).read_to_end(&mut bytes)?;
+    }
     Ok(arguments(&bytes))
 }
 
@@ -375,6 +399,6 @@ mod tests {
             seen_ns: 1,
             ..owner
         };
-        assert!(reader.exec(&earlier).is_empty());
+        assert_eq!(reader.exec(&earlier), [Process::unread(pid, Some(0))]);
     }
 }

@@ -89,6 +89,7 @@ mod tests {
         json.report(&Report::Loss(Loss {
             ts: Timestamp(0),
             events: 1,
+            queries: 0,
             since: Timestamp(0),
             place: place.into(),
         }))

@@ -208,10 +208,11 @@ impl<W: Write> Lines<W> {
     fn loss(&mut self, loss: &Loss) -> io::Result<()> {
         writeln!(
             self.out,
-            "{} LOST     {} events since {}: what they would have shown is not known",
+            "{} LOST     {} since {}, {} of them questions: what they would have shown is not known; --buffer gives more room",
             loss.ts.time_of_day(),
-            loss.events,
+            counted(loss.events, "event", "events"),
             loss.since.time_of_day(),
+            loss.queries,
         )
     }
 
@@ -220,18 +221,19 @@ impl<W: Write> Lines<W> {
         let queries: u64 = summary.apps.iter().map(|app| app.queries).sum();
         writeln!(
             self.out,
-            "{queries} queries by {} programs, {} findings, {} events lost, {} messages not readable as DNS",
-            summary.apps.len(),
-            summary.findings,
-            summary.lost,
-            summary.undecoded,
+            "{} by {}, {}; {} lost, {} not readable as DNS",
+            counted(queries, "query", "queries"),
+            counted(summary.apps.len() as u64, "program", "programs"),
+            counted(summary.findings, "finding", "findings"),
+            counted(summary.lost, "event", "events"),
+            counted(summary.undecoded, "message", "messages"),
         )?;
         for app in &summary.apps {
             writeln!(
                 self.out,
-                "    {:<20} {:>6} queries: {} leaked, {} explained, {} without a proxy, {} unknown",
+                "    {:<20} {:>14}: {} leaked, {} explained, {} without a proxy, {} unknown",
                 printable(app.app.as_deref().unwrap_or("(asker unknown)")),
-                app.queries,
+                counted(app.queries, "query", "queries"),
                 app.leak,
                 app.explained,
                 app.no_proxy,
@@ -273,6 +275,10 @@ impl<W: Write> Sink for Lines<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// The app and, when another of its processes acted, that one.
