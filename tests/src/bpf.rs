@@ -1,5 +1,6 @@
 //! What the kernel itself says about loaded BPF programs and links: the witness of what an agent left behind.
 
+use crate::program::run;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -73,6 +74,31 @@ pub fn attached_to(cgroup: &Path) -> usize {
     bpftool(&["cgroup", "show", path])
         .as_array()
         .map_or(0, Vec::len)
+}
+
+/// The program of that name among those that an agent holds.
+#[must_use]
+pub fn program_named(held: &Ids, name: &str) -> u64 {
+    let list = bpftool(&["prog", "list"]);
+    let id = list.as_array().into_iter().flatten().find_map(|program| {
+        let id = program["id"].as_u64()?;
+        (program["name"] == name && held.programs.contains(&id)).then_some(id)
+    });
+    id.unwrap_or_else(|| panic!("no program {name} among {held:?}"))
+}
+
+/// Attaches a loaded program to a cgroup in such a way that nobody else may attach one to that hook there.
+pub fn attach_exclusively(cgroup: &Path, hook: &str, program: u64) {
+    let path = cgroup.to_str().expect("a cgroup's path is text");
+    let id = program.to_string();
+    run("bpftool", &["cgroup", "attach", path, hook, "id", &id]);
+}
+
+/// Takes such a program away again.
+pub fn detach(cgroup: &Path, hook: &str, program: u64) {
+    let path = cgroup.to_str().expect("a cgroup's path is text");
+    let id = program.to_string();
+    run("bpftool", &["cgroup", "detach", path, hook, "id", &id]);
 }
 
 fn listed(kind: &str) -> BTreeSet<u64> {

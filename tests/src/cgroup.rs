@@ -35,6 +35,12 @@ impl Cgroup {
         Self { path }
     }
 
+    /// Takes a cgroup that another process has made and cannot remove any more.
+    #[must_use]
+    pub fn adopt(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     /// Its folder.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -48,7 +54,7 @@ impl Cgroup {
             if fs::write(self.path.join("cgroup.kill"), "1").is_err() {
                 kill_each(&self.path);
             }
-            self.is_empty()
+            self.is_empty() || !self.path.exists()
         });
     }
 

@@ -4,7 +4,7 @@ use crate::program::Program;
 use crate::servers::wait_listening;
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A name that dnsmasq answers for.
@@ -57,15 +57,18 @@ pub struct Dnsmasq {
 }
 
 impl Dnsmasq {
-    /// Starts it by `command` (which says where), for these records, on these addresses, with its files in `dir`.
+    /// Starts it by `command` (which says where), for these records, on this port of these addresses, with its files
+    /// in `dir`.
     #[must_use]
     pub fn start(
         mut command: Command,
-        dir: PathBuf,
+        dir: &Path,
         listen: &[IpAddr],
+        port: u16,
         records: &[Record],
     ) -> Self {
-        let log = dir.join("dnsmasq.log");
+        let log = dir.join(format!("dnsmasq-{port}.log"));
+        let pid_file = dir.join(format!("dnsmasq-{port}.pid"));
         command
             .args([
                 "--conf-file=/dev/null",
@@ -78,9 +81,12 @@ impl Dnsmasq {
                 "--bind-interfaces",
                 "--log-queries=extra",
                 "--local=/example/",
+                // Longer queries it would drop unread.
+                "--edns-packet-max=4096",
             ])
             .arg(format!("--log-facility={}", log.display()))
-            .arg(format!("--pid-file={}", dir.join("dnsmasq.pid").display()));
+            .arg(format!("--pid-file={}", pid_file.display()))
+            .arg(format!("--port={port}"));
         for address in listen {
             command.arg(format!("--listen-address={address}"));
         }
@@ -95,7 +101,7 @@ impl Dnsmasq {
             ));
         }
         let mut program = Program::spawn(&mut command);
-        wait_listening(&mut program, 53);
+        wait_listening(&mut program, port);
         Self {
             _program: program,
             log,

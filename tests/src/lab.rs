@@ -2,11 +2,14 @@
 
 use crate::cgroup::{self, Cgroup};
 use crate::dnsmasq::{Asked, Dnsmasq, Record};
+use crate::held::Held;
 use crate::netns::{self, Namespace};
 use crate::program::{Finished, Program};
 use crate::servers::wait_listening;
+use crate::sweep;
 use crate::tor::{self, Tor};
 use crate::{LIMIT, need, wait};
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
@@ -56,6 +59,7 @@ pub struct LabBuilder {
     tor: bool,
     socks: bool,
     web: bool,
+    other_dns: Option<u16>,
 }
 
 impl LabBuilder {
@@ -97,6 +101,13 @@ impl LabBuilder {
         self.needs(&["python3"])
     }
 
+    /// With a second name server for the same names, on another port than 53.
+    #[must_use]
+    pub fn dns_on(mut self, port: u16) -> Self {
+        self.other_dns = Some(port);
+        self
+    }
+
     /// Builds the lab, or says why the scenario is skipped.
     #[must_use]
     pub fn build(self) -> Option<Lab> {
@@ -111,8 +122,10 @@ pub struct Lab {
     socks: Option<Program>,
     tor: Option<Tor>,
     dns: Dnsmasq,
+    other_dns: Option<Dnsmasq>,
     client_cgroup: Cgroup,
     server_cgroup: Cgroup,
+    machine_cgroup: Cgroup,
     _cgroup: Cgroup,
     client: Namespace,
     server: Namespace,
@@ -139,12 +152,15 @@ impl Lab {
             tor: false,
             socks: false,
             web: false,
+            other_dns: None,
         }
     }
 
     fn set_up(wanted: &LabBuilder) -> Self {
+        sweep::leftovers();
         let name = format!(
-            "leakmon-lab-{}-{}",
+            "{}{}-{}",
+            sweep::PREFIX,
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
@@ -182,17 +198,18 @@ impl Lab {
         let cgroup = Cgroup::create(&root, &name);
         let client_cgroup = Cgroup::create(cgroup.path(), "client");
         let server_cgroup = Cgroup::create(cgroup.path(), "server");
+        let machine_cgroup = Cgroup::create(cgroup.path(), "machine");
 
         let on_server = |program: &str| command_in(&server_cgroup, &server, dir.path(), program);
         let on_client = |program: &str| command_in(&client_cgroup, &client, dir.path(), program);
         let listen = [SERVER.0.into(), SERVER.1.into()];
+        let dns_on = |port| {
+            let command = on_server("dnsmasq");
+            Dnsmasq::start(command, dir.path(), &listen, port, &wanted.records)
+        };
         Self {
-            dns: Dnsmasq::start(
-                on_server("dnsmasq"),
-                dir.path().to_owned(),
-                &listen,
-                &wanted.records,
-            ),
+            dns: dns_on(53),
+            other_dns: wanted.other_dns.map(dns_on),
             tor: wanted.tor.then(|| Tor::start(on_client("tor"), dir.path())),
             socks: wanted.socks.then(|| start_socks(on_server("microsocks"))),
             web: wanted
@@ -200,6 +217,7 @@ impl Lab {
                 .then(|| start_web(on_server("/usr/bin/python3"), dir.path())),
             client_cgroup,
             server_cgroup,
+            machine_cgroup,
             _cgroup: cgroup,
             client,
             server,
@@ -211,6 +229,12 @@ impl Lab {
     #[must_use]
     pub fn cgroup(&self) -> &Path {
         self.client_cgroup.path()
+    }
+
+    /// The cgroup of the programs on the machine itself, leakmon among them.
+    #[must_use]
+    pub fn machine_cgroup(&self) -> &Path {
+        self.machine_cgroup.path()
     }
 
     /// A folder for files, readable by every user, which goes with the lab.
@@ -243,10 +267,32 @@ impl Lab {
         command_in(below, &self.client, self.dir(), program)
     }
 
+    /// A command on the machine itself, in no namespace of the lab's and with the tester's own environment, but in a
+    /// cgroup of the lab's: what a killed test binary leaves running is found and ended by the next.
+    #[must_use]
+    pub fn command_on_machine(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .env("PATH", need::PATH)
+            .args(["-c", r#"echo 0 > "$0/cgroup.procs" && exec "$@""#])
+            .arg(self.machine_cgroup.path())
+            .arg(program);
+        command
+    }
+
     /// Starts a program on the client's side.
     #[must_use]
     pub fn start(&self, program: &str, args: &[&str]) -> Program {
         Program::spawn(self.command(program).args(args))
+    }
+
+    /// Starts a process on the client's side that becomes the program only when it is told to: its process id is known
+    /// before it does anything.
+    #[must_use]
+    pub fn hold(&self, program: &str, args: &[&str]) -> Held {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let go = self.dir().join(format!("go-{number}"));
+        Held::spawn(self.command("sh"), go, program, args)
     }
 
     /// Runs a program on the client's side to its end. Gives its process id too.
@@ -259,12 +305,14 @@ impl Lab {
     /// Every query that the client has made so far, as the name server logged it.
     #[must_use]
     pub fn dns_log(&self) -> Vec<Asked> {
-        let client: [IpAddr; 2] = [CLIENT.0.into(), CLIENT.1.into()];
-        self.dns
-            .log()
-            .into_iter()
-            .filter(|asked| client.contains(&asked.client))
-            .collect()
+        from_client(self.dns.log())
+    }
+
+    /// Every query that the client has made so far to the name server on another port.
+    #[must_use]
+    pub fn other_dns_log(&self) -> Vec<Asked> {
+        let dns = self.other_dns.as_ref();
+        from_client(dns.expect("the scenario asked for a second one").log())
     }
 
     /// Waits until the name server's log fulfils a condition.
@@ -313,7 +361,14 @@ impl Drop for Lab {
         // Helpers of the programs too, before the namespaces are removed under their feet.
         self.client_cgroup.kill_all();
         self.server_cgroup.kill_all();
+        self.machine_cgroup.kill_all();
     }
+}
+
+fn from_client(mut log: Vec<Asked>) -> Vec<Asked> {
+    let client: [IpAddr; 2] = [CLIENT.0.into(), CLIENT.1.into()];
+    log.retain(|asked| client.contains(&asked.client));
+    log
 }
 
 /// The shell puts itself into the cgroup and then becomes `ip`, which becomes the program: one process all along.

@@ -3,11 +3,12 @@
 use crate::compare;
 use crate::lab::Lab;
 use crate::output::State;
-use crate::program::{Finished, Program};
+use crate::program::{Finished, Program, children, signal_process};
 use crate::{LIMIT, wait};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -59,17 +60,22 @@ impl Leakmon {
     /// Starts `leakmon watch` on the lab's client with just these arguments, and waits until its hooks are in place.
     #[must_use]
     pub fn watch_as(lab: &Lab, args: &[&str]) -> Self {
-        let mut command = Command::new(binary());
+        let mut command = lab.command_on_machine(binary());
         command
             .arg("watch")
             .args(args)
             .arg("--cgroup")
             .arg(lab.cgroup());
+        Self::start(command)
+    }
+
+    /// Starts a command that is or becomes `leakmon watch`, and waits until its hooks are in place.
+    #[must_use]
+    pub fn start(mut command: Command) -> Self {
         let mut program = Program::spawn(&mut command);
         let ready = wait::until_true(LIMIT, || {
-            program
-                .stderr
-                .text()
+            // A line comes in pieces, and its end is worth waiting for.
+            whole_lines(&program.stderr.text())
                 .lines()
                 .any(|line| line.starts_with(READY))
                 || program.try_wait().is_some()
@@ -88,6 +94,12 @@ impl Leakmon {
         self.program.pid()
     }
 
+    /// What it has written to standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.program.stderr.text()
+    }
+
     /// What it has written to standard output so far.
     #[must_use]
     pub fn text(&self) -> String {
@@ -97,10 +109,7 @@ impl Leakmon {
     /// Its lines so far.
     #[must_use]
     pub fn lines(&self) -> Vec<Value> {
-        // The last line may still be on its way.
-        let text = self.text();
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        parse(whole)
+        parse(whole_lines(&self.text()))
     }
 
     /// What it has said so far, updates applied.
@@ -131,10 +140,28 @@ impl Leakmon {
         });
     }
 
+    /// Lets it run again when `scene` is over: all that happens meanwhile it learns of too late to look at it.
+    pub fn blindfold<T>(&self, scene: impl FnOnce() -> T) -> T {
+        let stat = format!("/proc/{}/stat", self.pid());
+        signal_process(self.pid(), Signal::STOP);
+        // `pid (name) state …`, where T is stopped (proc_pid_stat(5)).
+        let stopped = wait::until_true(LIMIT, || {
+            fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
+        });
+        assert!(stopped, "leakmon cannot be stopped");
+        let result = scene();
+        signal_process(self.pid(), Signal::CONT);
+        result
+    }
+
     /// Stops it as a person would, with Ctrl-C, and gives all that it said.
     #[must_use]
     pub fn stop(mut self) -> Run {
-        self.program.signal(Signal::INT);
+        // `unshare --fork` waits for leakmon, and lets Ctrl-C pass; leakmon itself has no children.
+        match children(self.pid()).first() {
+            Some(&child) => signal_process(child, Signal::INT),
+            None => self.program.signal(Signal::INT),
+        }
         self.wait_end(LIMIT)
     }
 
@@ -192,6 +219,11 @@ impl Run {
             self.text, self.stderr
         )
     }
+}
+
+/// The last line may still be on its way.
+fn whole_lines(text: &str) -> &str {
+    text.rfind('\n').map_or("", |end| &text[..end])
 }
 
 /// Reads JSON lines. Output that is meant for people gives none; a spoiled line among good ones is a failure.

@@ -5,6 +5,7 @@
 
 use crate::program::run;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The interface between the client and the server, called the same on both sides.
@@ -51,6 +52,35 @@ impl Namespace {
             run("ip", &args);
         }
         run("ip", &["-n", &self.name, "link", "set", INTERFACE, "up"]);
+    }
+
+    /// Makes an address of the subnet, which nobody has, one that packets leave for and never come back from. Without
+    /// this the kernel would look for its network card, and send nothing.
+    pub fn black_hole(&self, address: &str) {
+        let nobody = "02:00:00:00:00:99";
+        let to = ["neigh", "replace", address, "lladdr", nobody];
+        let at = ["dev", INTERFACE, "nud", "permanent"];
+        run("ip", &[&["-n", &self.name], &to[..], &at].concat());
+    }
+
+    /// The address of its network card.
+    #[must_use]
+    pub fn hardware_address(&self) -> String {
+        let path = format!("/sys/class/net/{INTERFACE}/address");
+        let output = std::process::Command::new("ip")
+            .env("PATH", crate::need::PATH)
+            .args(["netns", "exec", &self.name, "cat", &path])
+            .output()
+            .expect("ip can be started");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Its inode: what the kernel knows it by.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        fs::metadata(PathBuf::from("/run/netns").join(&self.name))
+            .expect("it has a name in /run/netns")
+            .ino()
     }
 }
 

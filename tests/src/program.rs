@@ -2,6 +2,7 @@
 
 use crate::wait;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,11 +114,7 @@ impl Program {
     /// Sends it a signal. One that has ended already is left alone.
     pub fn signal(&mut self, signal: Signal) {
         if self.try_wait().is_none() {
-            let pid = i32::try_from(self.pid())
-                .ok()
-                .and_then(Pid::from_raw)
-                .expect("a child has a process id");
-            kill_process(pid, signal).expect("a child can be signalled");
+            signal_process(self.pid(), signal);
         }
     }
 
@@ -174,6 +171,25 @@ impl Finished {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
+}
+
+/// Sends a signal to a process of the lab.
+pub fn signal_process(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process has an id");
+    kill_process(pid, signal).expect("a process of the lab can be signalled");
+}
+
+/// The processes that a process of one thread has started and that still run.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
 }
 
 /// Runs a short command of the lab's own to its end, and panics when it fails.
