@@ -333,22 +333,43 @@ struct SeededOwner(OwnerSlot);
 // SAFETY: `OwnerSlot` is repr(C), without padding, and made of integers: any bytes are a value of it.
 unsafe impl aya::Pod for SeededOwner {}
 
-/// A hook, and what the kernel said to its program.
-pub type Trial = (&'static str, Result<(), String>);
+/// A hook, and whether the kernel takes its program.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The hook.
+    pub hook: &'static str,
+    /// leakmon cannot watch without it.
+    pub needed: bool,
+    /// What the kernel said.
+    pub result: Result<(), String>,
+}
 
-/// Whether the kernel takes each program. Nothing is attached.
+/// What the kernel says to each program, and how it can tell senders. Nothing that others use is attached to.
 ///
 /// # Errors
 /// When nothing can be loaded at all.
-pub fn try_hooks() -> Result<Vec<Trial>, CaptureError> {
-    let (mut programs, _sender) = load(LEAST_RING, None)?;
-    Ok(HOOKS
+pub fn try_hooks() -> Result<(Vec<Trial>, Option<Degradation>), CaptureError> {
+    let (mut programs, sender) = load(LEAST_RING, None)?;
+    let trials = HOOKS
         .iter()
-        .map(|&(name, hook)| {
-            let result = load_one(&mut programs, name).map_err(|error| describe(&error));
-            (hook, result)
+        .enumerate()
+        .map(|(index, &(name, hook))| {
+            let loaded = load_one(&mut programs, name).map_err(|error| describe(&error));
+            // Loading says little of these two: the one takes a link to an interface, the other tracefs.
+            let result = loaded.and_then(|()| match programs.program_mut(name) {
+                Some(Program::SchedClassifier(program)) => links::try_on_nothing(program),
+                Some(Program::TracePoint(program)) => tracefs::attach(program, hook),
+                _ => Ok(()),
+            });
+            Trial {
+                hook,
+                needed: index < NEEDED_HOOKS,
+                result,
+            }
         })
-        .collect())
+        .collect();
+    let senders = (sender == SENDER_IS_OWNER).then_some(Degradation::Senders);
+    Ok((trials, senders))
 }
 
 /// The programs, and how they tell senders.

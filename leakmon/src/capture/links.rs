@@ -1,6 +1,6 @@
 //! The classifier on every network interface, for frames that programs inject through packet sockets.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread};
 
 use aya::programs::{
     ProgramError, SchedClassifier, TcAttachType,
@@ -8,7 +8,10 @@ use aya::programs::{
     tc::{TcAttachOptions, TcError},
 };
 
-use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
+use rustix::{
+    net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
+    thread::{UnshareFlags, unshare_unsafe},
+};
 
 use super::{machine, namespaces::Namespaces};
 
@@ -71,6 +74,25 @@ pub fn attach(
         }
     }
     (refused, reason)
+}
+
+/// Attaches the classifier to the loopback interface of a network namespace that is made for it and goes with it.
+///
+/// # Errors
+/// What the kernel said, in words.
+pub fn try_on_nothing(program: &mut SchedClassifier) -> Result<(), String> {
+    thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                // SAFETY: this thread alone gets a network namespace of its own; no descriptor is unshared, and it ends
+                // soon.
+                unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+                    .map_err(|error| machine::plain(&error.into()))?;
+                attach_to(program, "lo")
+            })
+            .join()
+            .unwrap_or_else(|_| Err("the thread that attaches it ended".to_owned()))
+    })
 }
 
 fn attach_to(program: &mut SchedClassifier, name: &str) -> Result<(), String> {

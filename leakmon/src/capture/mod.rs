@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use leakmon_common::Owner;
 
 pub use error::CaptureError;
-pub use kernel::{Degradation, Kernel, Options, try_hooks};
+pub use kernel::{Degradation, Kernel, Options, Trial, try_hooks};
 pub use links::Interface;
 
 use crate::{

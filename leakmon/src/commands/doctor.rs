@@ -105,7 +105,7 @@ fn tracefs() -> Check {
         None => Check::new(
             "tracefs",
             State::Lesser,
-            "not mounted; nothing needs it yet (mount -t tracefs none /sys/kernel/tracing)",
+            "not mounted; leakmon mounts it for itself, for a moment",
         ),
     }
 }
@@ -124,20 +124,31 @@ fn view() -> Check {
     Check::new("view", State::Lesser, detail)
 }
 
-/// Whether the kernel takes each program. Nothing is attached.
+/// Whether the kernel takes each program.
 fn hooks() -> Vec<Check> {
-    match capture::try_hooks() {
-        Ok(hooks) => hooks
-            .into_iter()
-            .map(|(hook, result)| match result {
-                Ok(()) => Check::new(hook, State::Good, "loads"),
-                Err(reason) => Check::new(
-                    hook,
-                    State::Missing,
-                    format!("refused: {reason}; the kernel log may say why (dmesg)"),
-                ),
-            })
-            .collect(),
-        Err(error) => vec![Check::new("hooks", State::Missing, error.to_string())],
-    }
+    let (trials, senders) = match capture::try_hooks() {
+        Ok(tried) => tried,
+        Err(error) => return vec![Check::new("hooks", State::Missing, error.to_string())],
+    };
+    let mut checks: Vec<Check> = trials
+        .into_iter()
+        .map(|trial| match trial.result {
+            Ok(()) => Check::new(trial.hook, State::Good, "works"),
+            Err(reason) if trial.needed => Check::new(
+                trial.hook,
+                State::Missing,
+                format!("refused: {reason}; the kernel log may say why (dmesg)"),
+            ),
+            Err(reason) => Check::new(
+                trial.hook,
+                State::Lesser,
+                format!("refused: {reason}; leakmon watches without it and says what that hides"),
+            ),
+        })
+        .collect();
+    checks.push(match senders {
+        None => Check::new("senders", State::Good, "told apart on shared sockets"),
+        Some(degradation) => Check::new("senders", State::Lesser, degradation.to_string()),
+    });
+    checks
 }
