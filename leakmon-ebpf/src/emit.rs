@@ -72,13 +72,9 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
         count_lost(packet.direction == EGRESS && packet.reason == REASON_DNS);
         return None;
     };
-    let Some(len) = bounded::<N>(packet.len) else {
-        slot.discard(0);
-        return None;
-    };
     let event = slot.as_mut_ptr();
     // SAFETY: the slot holds a whole `PacketSlot<N>`, and `len` is at most `N`.
-    let result = unsafe {
+    let copied = unsafe {
         (*event).header = PacketHeader {
             head: Head {
                 boot_ns,
@@ -98,21 +94,25 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
             ifindex: (*skb).ifindex,
             tcp_sequence: packet.sequence,
             wire_len: packet.len,
-            payload_len: len as u32,
+            payload_len: packet.len.min(N as u32),
         };
         owner::write_owner(
             packet.cookie,
             packet.by_caller,
             &raw mut (*event).header.owner,
         );
-        bpf_skb_load_bytes(
-            skb.cast(),
-            packet.payload,
-            (&raw mut (*event).payload).cast(),
-            len as u32,
-        )
+        // Bounded here and not before: the verifier of 6.1 forgets what it learnt of a value that the compiler has
+        // put aside on the stack meanwhile.
+        bounded::<N>(packet.len).is_some_and(|len| {
+            bpf_skb_load_bytes(
+                skb.cast(),
+                packet.payload,
+                (&raw mut (*event).payload).cast(),
+                len as u32,
+            ) == 0
+        })
     };
-    if result != 0 {
+    if !copied {
         // The bytes are not there, so there is no message to lose.
         slot.discard(0);
         return None;
@@ -144,15 +144,17 @@ pub fn emit_process(kind: u32, owner: Owner) {
 /// leave out a comparison that it knows the result of and the verifier does not.
 #[inline(always)]
 fn bounded<const N: usize>(len: u32) -> Option<u64> {
-    let len = u64::from(len);
+    // Signed: the verifier of 6.1 learns no lower bound from `!= 0` (kernel/bpf/verifier.c), which is what the
+    // compiler makes of an unsigned `< 1`.
+    let len = i64::from(len);
     // SAFETY: a reference is valid to read.
     let len = unsafe { core::ptr::read_volatile(&len) };
-    if len == 0 {
+    if len < 1 {
         None
-    } else if len > N as u64 {
+    } else if len > N as i64 {
         Some(N as u64)
     } else {
-        Some(len)
+        Some(len as u64)
     }
 }
 

@@ -14,6 +14,7 @@ mod run;
 mod rustc_wrapper;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Command {
     Run(run::Args),
     /// Install what the tests need and run them all
     Test(test::Args),
+    /// Run the capture tests under Debian's own kernels, in virtual machines
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
             Command::BuildEbpf(args) => build_ebpf::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Test(args) => test::run(&args),
+            Command::Vm(args) => vm::run(&args),
         }
     };
     done.unwrap_or_else(|error| {

@@ -19,7 +19,7 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 10] = [
+pub const PACKAGES: [Package; 12] = [
     Package {
         name: "bind9-dnsutils",
         programs: &["dig"],
@@ -69,6 +69,12 @@ pub const PACKAGES: [Package; 10] = [
         services: &[],
     },
     Package {
+        name: "qemu-system-x86",
+        programs: &["qemu-system-x86_64"],
+        why: "runs other kernels (`cargo xtask vm`)",
+        services: &[],
+    },
+    Package {
         name: "tor",
         programs: &["tor"],
         why: "judges SOCKS requests itself",
@@ -78,6 +84,12 @@ pub const PACKAGES: [Package; 10] = [
         name: "util-linux",
         programs: &["setpriv", "unshare"],
         why: "makes namespaces, drops privileges",
+        services: &[],
+    },
+    Package {
+        name: "xz-utils",
+        programs: &["xz"],
+        why: "unpacks the modules of other kernels (`cargo xtask vm`)",
         services: &[],
     },
 ];
@@ -108,6 +120,16 @@ pub fn missing() -> Vec<&'static Package> {
         .iter()
         .filter(|package| !package.is_there())
         .collect()
+}
+
+/// What is missing here of the packages that have these programs.
+pub fn missing_of(programs: &[&str]) -> Vec<&'static Package> {
+    let mut missing = missing();
+    missing.retain(|package| {
+        let has = |program: &&str| programs.contains(program);
+        package.programs.iter().any(has)
+    });
+    missing
 }
 
 /// Missing packages for people: one line each, and the command that mends it.
