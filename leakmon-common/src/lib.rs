@@ -29,6 +29,9 @@ pub const KIND_EXIT: u32 = 3;
 /// [`Head::kind`]: an [`ArgumentsEvent`]: the process asks for another program; [`KIND_EXEC`] follows when it gets it.
 pub const KIND_ARGUMENTS: u32 = 4;
 
+/// [`Head::kind`]: a [`ProcessEvent`]: the process made another one, whose pid is in [`Head::detail`].
+pub const KIND_FORK: u32 = 5;
+
 /// Bytes kept of a program's path when it is started.
 pub const PATH_LEN: usize = 256;
 /// Arguments kept when a program is started.
@@ -37,6 +40,36 @@ pub const MAX_ARGUMENTS: u32 = 32;
 pub const ARGUMENT_LEN: usize = 256;
 /// Bytes kept of all arguments. Room for one more is behind them, so that the last may begin anywhere.
 pub const ARGUMENTS_LEN: usize = 1024;
+
+/// Variables of the environment that are looked at when a program is started.
+pub const MAX_VARIABLES: u32 = 128;
+
+/// The first eight bytes of the variables that say something about proxies. The agent knows the whole names; this only
+/// keeps the rest of the environment, which is none of leakmon's business, from being copied.
+pub const PROXY_VARIABLES: [[u8; 8]; 22] = [
+    *b"http_pro",
+    *b"HTTP_PRO",
+    *b"https_pr",
+    *b"HTTPS_PR",
+    *b"ftp_prox",
+    *b"FTP_PROX",
+    *b"all_prox",
+    *b"ALL_PROX",
+    *b"no_proxy",
+    *b"NO_PROXY",
+    *b"auto_pro",
+    *b"AUTO_PRO",
+    *b"socks_pr",
+    *b"SOCKS_PR",
+    *b"SOCKS_SE",
+    *b"SOCKS_VE",
+    *b"LD_PRELO",
+    *b"PROXYCHA",
+    *b"PROXYRES",
+    *b"TORSOCKS",
+    *b"TSOCKS_C",
+    *b"JAVA_TOO",
+];
 
 /// [`PacketHeader::direction`]: the packet left its socket.
 pub const EGRESS: u32 = 1;
@@ -117,15 +150,16 @@ pub struct Head {
     pub boot_ns: u64,
     /// What kind of record this is.
     pub kind: u32,
-    /// For a UDP packet that holds several datagrams of one length (UDP_SEGMENT, udp(7)), that length; otherwise 0.
-    pub datagram_len: u32,
+    /// For a UDP packet that holds several datagrams of one length (UDP_SEGMENT, udp(7)), that length. For a fork the new
+    /// process's pid in the initial pid namespace. Otherwise 0.
+    pub detail: u32,
 }
 
 /// Something that happened to a process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ProcessEvent {
-    /// [`KIND_EXEC`] or [`KIND_EXIT`].
+    /// [`KIND_EXEC`], [`KIND_EXIT`] or [`KIND_FORK`].
     pub head: Head,
     /// The process.
     pub owner: Owner,
@@ -140,13 +174,19 @@ pub struct ArgumentsEvent {
     /// The process.
     pub owner: Owner,
     /// 1 when there were more or longer arguments than are kept.
-    pub cut: u32,
+    pub arguments_cut: u32,
     /// Bytes of [`Self::arguments`] in use: NUL-terminated strings one behind the other.
-    pub len: u32,
+    pub arguments_len: u32,
+    /// 1 when there were more or longer variables than are kept.
+    pub environment_cut: u32,
+    /// Bytes of [`Self::environment`] in use, likewise.
+    pub environment_len: u32,
     /// The path, NUL-terminated.
     pub path: [u8; PATH_LEN],
     /// The arguments.
     pub arguments: [u8; ARGUMENTS_LEN + ARGUMENT_LEN],
+    /// Those variables of the environment that begin like one of [`PROXY_VARIABLES`].
+    pub environment: [u8; ARGUMENTS_LEN + ARGUMENT_LEN],
 }
 
 /// What a packet is; its payload follows in the same slot.

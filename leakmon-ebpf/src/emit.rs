@@ -79,7 +79,7 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
             head: Head {
                 boot_ns,
                 kind: KIND_PACKET,
-                datagram_len: packet.datagram_len,
+                detail: packet.datagram_len,
             },
             cookie: packet.cookie,
             owner: Owner::UNKNOWN,
@@ -123,7 +123,7 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
 
 /// Ships what happened to the current process, or counts it as lost.
 #[inline(always)]
-pub fn emit_process(kind: u32, owner: Owner) {
+pub fn emit_process(kind: u32, owner: Owner, detail: u32) {
     let boot_ns = owner.seen_ns;
     let Some(mut slot) = EVENTS.reserve::<ProcessEvent>(0) else {
         count_lost(false);
@@ -133,7 +133,7 @@ pub fn emit_process(kind: u32, owner: Owner) {
         head: Head {
             boot_ns,
             kind,
-            datagram_len: 0,
+            detail,
         },
         owner,
     });

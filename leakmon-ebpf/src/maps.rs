@@ -3,7 +3,7 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use leakmon_common::{Lost, OwnerSlot, PORT_WORDS, SENDER_IS_OWNER};
 
@@ -18,6 +18,11 @@ pub static TASKS: LruHashMap<u64, OwnerSlot> = LruHashMap::with_max_entries(32_7
 /// Cookies of TCP connections that began like SOCKS.
 #[map]
 pub static SOCKS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);
+
+/// The first eight bytes of the environment's variables that are copied, filled by the agent. A map and not a row of
+/// comparisons: the verifier would walk each of these for each variable.
+#[map]
+pub static VARIABLES: HashMap<[u8; 8], u8> = HashMap::with_max_entries(64, 0);
 
 /// Bitmap of the DNS ports, filled by the agent: bit `port % 64` of word `port / 64`.
 #[map]

@@ -1,9 +1,12 @@
 //! The events of this machine, now: what the kernel programs send, with the processes they name.
 
+use std::sync::Arc;
+
 use leakmon_common::Owner;
 
 use crate::{
     capture::{CaptureError, Degradation, Event, Kernel, Options, Packet, Record, machine},
+    model::Process,
     process::{Interfaces, Reader},
     time::Timestamp,
 };
@@ -16,6 +19,8 @@ pub struct Live {
     kernel: Kernel,
     reader: Reader,
     interfaces: Interfaces,
+    /// The processes that were there before, until they are taken.
+    waiting: Vec<Arc<Process>>,
 }
 
 impl Live {
@@ -29,8 +34,10 @@ impl Live {
         for interface in kernel.interfaces() {
             interfaces.insert(interface.netns, interface.index, &interface.name);
         }
+        let mut reader = Reader::new(kernel.clock(), machine::view().foreign_pids);
         Ok(Self {
-            reader: Reader::new(kernel.clock(), machine::view().foreign_pids),
+            waiting: reader.running(),
+            reader,
             interfaces,
             kernel,
         })
@@ -50,11 +57,19 @@ impl Live {
             kernel,
             reader,
             interfaces,
+            waiting,
         } = self;
+        for process in waiting.drain(..) {
+            give(Event::Process(process));
+        }
         kernel.drain(BATCH, |record| {
             let read = match &record {
                 Record::Arguments(owner, arguments) => {
                     reader.asks(owner, arguments.clone());
+                    Vec::new()
+                }
+                Record::Fork(parent, child) => {
+                    reader.fork(parent, *child);
                     Vec::new()
                 }
                 Record::Exec(owner) => reader.exec(owner),
@@ -68,7 +83,7 @@ impl Live {
                     .unwrap_or_default(),
             };
             for process in read {
-                give(Event::Process(Box::new(process)));
+                give(Event::Process(process));
             }
             if let Record::Packet(mut packet) = record {
                 if let Some(owner) = packet.owner {

@@ -46,12 +46,15 @@ pub struct Process {
     pub user: Option<String>,
     /// Path in the cgroup v2 hierarchy.
     pub cgroup: Option<String>,
-    /// Container: its engine's id or name, or `pidns:` with the inode of a pid namespace that no engine made.
+    /// Container: its engine's id or name, `flatpak:` or `snap:` with a package's name, or `pidns:` with the inode of a pid namespace that no engine made.
     pub container: Option<String>,
     /// systemd unit.
     pub unit: Option<String>,
     /// Inode of its network namespace.
     pub netns: Option<u64>,
+    /// The variables of its environment that are about proxies, as it was started with them, by name.
+    #[serde(skip)]
+    pub environment: Option<Vec<(String, String)>>,
 }
 
 impl Process {
@@ -72,6 +75,7 @@ impl Process {
             container: None,
             unit: None,
             netns: None,
+            environment: None,
         }
     }
 

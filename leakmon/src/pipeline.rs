@@ -71,7 +71,7 @@ impl Pipeline {
     pub fn feed(&mut self, event: Event) -> Vec<Report> {
         match event {
             Event::Process(process) => {
-                self.table.insert(*process);
+                self.table.insert(process);
                 Vec::new()
             }
             Event::Packet(packet) => self

@@ -17,9 +17,9 @@ use aya::{
     },
 };
 use leakmon_common::{
-    ArgumentsEvent, EGRESS, Head, INGRESS, KIND_ARGUMENTS, KIND_EXEC, KIND_EXIT, KIND_PACKET, Lost,
-    Owner, OwnerSlot, PORT_WORDS, PacketHeader, ProcessEvent, REASON_DNS, REASON_SOCKS,
-    SENDER_BY_PID, SENDER_BY_TASK, SENDER_IS_OWNER,
+    ArgumentsEvent, EGRESS, Head, INGRESS, KIND_ARGUMENTS, KIND_EXEC, KIND_EXIT, KIND_FORK,
+    KIND_PACKET, Lost, Owner, OwnerSlot, PORT_WORDS, PROXY_VARIABLES, PacketHeader, ProcessEvent,
+    REASON_DNS, REASON_SOCKS, SENDER_BY_PID, SENDER_BY_TASK, SENDER_IS_OWNER,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 use zerocopy::FromBytes;
@@ -43,7 +43,7 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../leakmon-ebpf/leakmon.bpf
 static OBJECT: &[u8] = include_bytes_aligned!("../../../target/ebpf-log/leakmon.bpf.o");
 
 /// The programs of the object: name, and the hook as the kernel calls it.
-pub const HOOKS: [(&str, &str); 13] = [
+pub const HOOKS: [(&str, &str); 14] = [
     ("exec", "sched_process_exec"),
     ("exit", "sched_process_exit"),
     ("sock_create", "cgroup/sock_create"),
@@ -57,6 +57,7 @@ pub const HOOKS: [(&str, &str); 13] = [
     (INTERFACE, "tcx/egress"),
     ("execve", "sys_enter_execve"),
     ("execveat", "sys_enter_execveat"),
+    ("newtask", "task_newtask"),
 ];
 
 /// The hooks without which queries and their senders are not seen; the others leave a [`Degradation`].
@@ -80,7 +81,7 @@ pub enum Degradation {
         reason: String,
     },
     /// The arguments of programs cannot be taken when they are started.
-    #[error("a program that is gone at once may have no known path and arguments: {reason}")]
+    #[error("a program that is gone at once may not be known: {reason}")]
     Arguments {
         /// What the kernel said first.
         reason: String,
@@ -153,6 +154,10 @@ impl Kernel {
         let mut port_map: Array<_, u64> = map(&mut programs, "DNS_PORTS")?;
         for (index, word) in (0..PORT_WORDS).zip(port_bitmap(&options.ports)) {
             port_map.set(index, word, 0).map_err(load_error)?;
+        }
+        let mut variables: HashMap<_, [u8; 8], u8> = map(&mut programs, "VARIABLES")?;
+        for begins in PROXY_VARIABLES {
+            variables.insert(begins, 0, 0).map_err(load_error)?;
         }
         let ring = map(&mut programs, "EVENTS")?;
         // SAFETY: the ring buffer owns its map's file descriptor, and is neither replaced nor taken out.
@@ -536,12 +541,12 @@ fn decode(record: &[u8], clock: &BootClock) -> Option<Record> {
     let (head, _) = Head::read_from_prefix(record).ok()?;
     match head.kind {
         KIND_PACKET => packet(record, clock).map(Record::Packet),
-        KIND_EXEC | KIND_EXIT => {
+        KIND_EXEC | KIND_EXIT | KIND_FORK => {
             let (event, _) = ProcessEvent::read_from_prefix(record).ok()?;
-            Some(if head.kind == KIND_EXEC {
-                Record::Exec(event.owner)
-            } else {
-                Record::Exit(event.owner)
+            Some(match head.kind {
+                KIND_EXEC => Record::Exec(event.owner),
+                KIND_EXIT => Record::Exit(event.owner),
+                _ => Record::Fork(event.owner, head.detail),
             })
         }
         KIND_ARGUMENTS => {
@@ -554,20 +559,22 @@ fn decode(record: &[u8], clock: &BootClock) -> Option<Record> {
 
 fn arguments(event: &ArgumentsEvent) -> Arguments {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let path = event
-        .path
-        .split(|&byte| byte == 0)
-        .next()
-        .unwrap_or_default();
-    let used = event.arguments.get(..event.len as usize);
-    Arguments {
-        path: text(path),
+    let list = |bytes: &[u8], len: u32| -> Option<Vec<String>> {
         // Each ends with its NUL, which leaves nothing behind the last.
-        arguments: used.filter(|_| event.cut == 0).map(|bytes| {
-            let mut list: Vec<String> = bytes.split(|&byte| byte == 0).map(text).collect();
-            list.pop();
-            list
-        }),
+        let mut list: Vec<String> = bytes
+            .get(..len as usize)?
+            .split(|&byte| byte == 0)
+            .map(text)
+            .collect();
+        list.pop();
+        Some(list)
+    };
+    let path = event.path.split(|&byte| byte == 0).next();
+    Arguments {
+        path: text(path.unwrap_or_default()),
+        arguments: list(&event.arguments, event.arguments_len).filter(|_| event.arguments_cut == 0),
+        environment: list(&event.environment, event.environment_len)
+            .filter(|_| event.environment_cut == 0),
     }
 }
 
@@ -606,7 +613,7 @@ fn packet(record: &[u8], clock: &BootClock) -> Option<Packet> {
         ifindex: header.ifindex,
         interface: None,
         sequence: header.tcp_sequence,
-        datagram_len: header.head.datagram_len,
+        datagram_len: header.head.detail,
         wire_len: header.wire_len,
         payload: payload.to_vec(),
     })
@@ -622,7 +629,7 @@ mod tests {
             head: Head {
                 boot_ns: 1,
                 kind: KIND_PACKET,
-                datagram_len: 0,
+                detail: 0,
             },
             cookie: 7,
             owner: Owner::UNKNOWN,

@@ -11,7 +11,7 @@ pub mod seed;
 mod sock_diag;
 mod tracefs;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use leakmon_common::Owner;
 
@@ -89,6 +89,8 @@ impl Packet {
 pub enum Record {
     /// A packet of interest.
     Packet(Packet),
+    /// A process made another one, of this pid.
+    Fork(Owner, u32),
     /// A process asks for another program.
     Arguments(Owner, Arguments),
     /// A process runs another program from now on.
@@ -101,7 +103,7 @@ pub enum Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A process that later events refer to, or a new state of one.
-    Process(Box<Process>),
+    Process(Arc<Process>),
     /// A packet of interest.
     Packet(Packet),
     /// Events that found no room on their way up.

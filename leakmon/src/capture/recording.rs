@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use leakmon_common::{COMM_LEN, Owner};
@@ -338,6 +339,7 @@ struct RecordedProcess {
     container: Option<String>,
     unit: Option<String>,
     netns: Option<u64>,
+    environment: Option<Vec<(String, String)>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -385,6 +387,7 @@ impl From<&Event> for Recorded {
                 container: process.container.clone(),
                 unit: process.unit.clone(),
                 netns: process.netns,
+                environment: process.environment.clone(),
             }),
             Event::Packet(packet) => Self::Packet(RecordedPacket {
                 at: packet.at.0,
@@ -429,7 +432,7 @@ impl From<&Event> for Recorded {
 impl From<Recorded> for Event {
     fn from(recorded: Recorded) -> Self {
         match recorded {
-            Recorded::Process(process) => Self::Process(Box::new(Process {
+            Recorded::Process(process) => Self::Process(Arc::new(Process {
                 pid: process.pid,
                 start_time: process.start_time.map(Timestamp),
                 started_ns: process.started_ns,
@@ -443,6 +446,7 @@ impl From<Recorded> for Event {
                 container: process.container,
                 unit: process.unit,
                 netns: process.netns,
+                environment: process.environment,
             })),
             Recorded::Packet(packet) => Self::Packet(Packet {
                 at: Timestamp(packet.at),
@@ -512,10 +516,11 @@ mod tests {
             comm: *b"dig\0\0\0\0\0\0\0\0\0\0\0\0\0",
         };
         vec![
-            Event::Process(Box::new(Process {
+            Event::Process(Arc::new(Process {
                 exe: Some("/usr/bin/dig".into()),
                 cmdline: Some(vec!["dig".into(), "\u{1b}".into()]),
                 started_ns: Some(5),
+                environment: Some(vec![("all_proxy".into(), "h".into())]),
                 start_time: Some(Timestamp(6)),
                 ..Process::unread(7, Some(1000))
             })),

@@ -1,6 +1,6 @@
 //! Tracepoints that need tracefs, whether or not it is mounted.
 
-use std::{path::Path, thread};
+use std::{fs, path::Path, thread};
 
 use aya::programs::{ProgramError, TracePoint};
 use rustix::{
@@ -13,16 +13,18 @@ use super::machine;
 /// Where tracefs belongs (Documentation/trace/ftrace.rst).
 const PLACE: &str = "/sys/kernel/tracing";
 
-/// Attaches a program to a tracepoint of a system call's beginning. Where tracefs is not mounted it is for a moment, in a
-/// thread with a mount namespace of its own: nobody else sees it.
+/// Where in its record the kernel programs look for the fields of task_newtask: name and offset, as its description in
+/// tracefs has them.
+const NEWTASK_FIELDS: [(&str, &str); 2] = [("pid", "offset:8;"), ("clone_flags", "offset:32;")];
+
+/// Attaches a program to its tracepoint. Where tracefs is not mounted it is for a moment, in a thread with a mount
+/// namespace of its own: nobody else sees it.
 ///
 /// # Errors
 /// What the kernel said, in words.
 pub fn attach(program: &mut TracePoint, name: &str) -> Result<(), String> {
-    let category = "syscalls";
-    let words = |error: ProgramError| super::kernel::describe(&error);
-    if machine::tracefs_mount().is_some() {
-        return program.attach(category, name).map(drop).map_err(words);
+    if let Some(place) = machine::tracefs_mount() {
+        return attach_here(program, name, &place);
     }
     thread::scope(|scope| {
         scope
@@ -30,10 +32,38 @@ pub fn attach(program: &mut TracePoint, name: &str) -> Result<(), String> {
                 mount_privately().map_err(|error| {
                     format!("tracefs cannot be mounted: {}", machine::plain(&error))
                 })?;
-                program.attach(category, name).map(drop).map_err(words)
+                attach_here(program, name, Path::new(PLACE))
             })
             .join()
             .unwrap_or_else(|_| Err("the thread that attaches it ended".to_owned()))
+    })
+}
+
+fn attach_here(program: &mut TracePoint, name: &str, tracefs: &Path) -> Result<(), String> {
+    let category = if name.starts_with("sys_") {
+        "syscalls"
+    } else {
+        let format = fs::read_to_string(tracefs.join("events/task").join(name).join("format"))
+            .map_err(|error| format!("{name}: {}", machine::plain(&error)))?;
+        if !has_fields(&format, &NEWTASK_FIELDS) {
+            return Err(format!("{name} has another layout in this kernel"));
+        }
+        "task"
+    };
+    program
+        .attach(category, name)
+        .map(drop)
+        .map_err(|error: ProgramError| super::kernel::describe(&error))
+}
+
+/// Whether a tracepoint's description has each of these fields at its offset.
+fn has_fields(format: &str, fields: &[(&str, &str)]) -> bool {
+    fields.iter().all(|(name, offset)| {
+        format.lines().any(|line| {
+            let mut parts = line.split(&[' ', '\t'][..]);
+            let declares = format!("{name};");
+            parts.any(|part| part == declares) && parts.any(|part| part == *offset)
+        })
     })
 }
 
@@ -53,4 +83,24 @@ fn mount_privately() -> std::io::Result<()> {
         None,
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_where_they_are_looked_for() {
+        let format = "name: task_newtask\nID: 172\nformat:\n\
+            \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+            \tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n\
+            \tfield:char comm[16];\toffset:12;\tsize:16;\tsigned:0;\n\
+            \tfield:unsigned long clone_flags;\toffset:32;\tsize:8;\tsigned:0;\n";
+        assert!(has_fields(format, &NEWTASK_FIELDS));
+        assert!(!has_fields(
+            &format.replace("offset:32", "offset:16"),
+            &NEWTASK_FIELDS
+        ));
+        assert!(!has_fields("", &NEWTASK_FIELDS));
+    }
 }

@@ -91,7 +91,7 @@ mod tests {
     fn app(processes: &[Process]) -> App {
         let mut table = Table::default();
         for process in processes {
-            table.insert(process.clone());
+            table.insert(Arc::new(process.clone()));
         }
         let last = table.get(processes.last().unwrap().pid).unwrap();
         app_of(&mut table, &last).0

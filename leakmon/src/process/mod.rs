@@ -2,6 +2,7 @@
 
 mod app;
 mod container;
+mod environment;
 mod interfaces;
 mod reader;
 mod table;

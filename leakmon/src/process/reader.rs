@@ -5,13 +5,17 @@ use std::{
     io::{self, Read},
     num::NonZeroUsize,
     os::unix::fs::MetadataExt,
+    sync::Arc,
 };
 
 use leakmon_common::Owner;
 use lru::LruCache;
 use procfs::process::Process as Proc;
 
-use super::container::{Isolation, Membership, package_of};
+use super::{
+    container::{Isolation, Membership, Package, package_of},
+    environment::about_proxies,
+};
 use crate::{model::Process, time::BootClock};
 
 /// Most of a command line that is kept. The kernel's limit is megabytes (execve(2)); no proxy option stands so late.
@@ -27,12 +31,20 @@ const MAX_ASKED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// A process that was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Known {
-    netns: Option<u64>,
-    ppid: Option<u32>,
+    process: Arc<Process>,
     /// When it ended, in nanoseconds since boot: sockets used until then were its own.
     ended_ns: Option<u64>,
+}
+
+/// Where a process came from that has not been read.
+#[derive(Clone, Debug)]
+struct Fork {
+    /// The process that made it, as it was then: the new one is its copy (fork(2)).
+    parent: Arc<Process>,
+    /// When, in nanoseconds since boot.
+    at_ns: u64,
 }
 
 /// What a process handed to execve(2), as the kernel programs saw it.
@@ -42,6 +54,8 @@ pub struct Arguments {
     pub path: String,
     /// The arguments; `None` when there were more or longer ones than the kernel programs keep.
     pub arguments: Option<Vec<String>>,
+    /// Variables of the environment that may be about proxies; `None` likewise.
+    pub environment: Option<Vec<String>>,
 }
 
 /// Reads processes when events name them.
@@ -55,6 +69,8 @@ pub struct Reader {
     known: LruCache<u32, Known>,
     /// Pid → what it asked to become.
     asked: LruCache<u32, Arguments>,
+    /// Pid → where it came from.
+    forks: LruCache<u32, Fork>,
     /// Kernel pids are not those of /proc here: nothing can be looked up.
     blind: bool,
     /// Namespaces of leakmon, against which those of a container stand out.
@@ -72,33 +88,65 @@ impl Reader {
             users: users(&fs::read_to_string("/etc/passwd").unwrap_or_default()),
             known: LruCache::new(MAX_KNOWN),
             asked: LruCache::new(MAX_ASKED),
+            forks: LruCache::new(MAX_ASKED),
             blind: foreign_pids,
             own: isolation(std::process::id()),
         }
     }
 
+    /// The processes that run now. A process of which a copy is made must be known before.
+    pub fn running(&mut self) -> Vec<Arc<Process>> {
+        if self.blind {
+            return Vec::new();
+        }
+        let pids = procfs::process::all_processes().into_iter().flatten();
+        let mut found = Vec::new();
+        for pid in pids.flatten().map(|process| process.pid().unsigned_abs()) {
+            if self.known.get(&pid).is_none()
+                && let Some(process) = self.read(pid, None)
+            {
+                found.push(self.know(process));
+            }
+        }
+        found
+    }
+
     /// What the table must know before an event with this owner: the process and its ancestors, eldest first, as far
     /// as they are new.
-    pub fn processes_for(&mut self, owner: &Owner) -> Vec<Process> {
+    pub fn processes_for(&mut self, owner: &Owner) -> Vec<Arc<Process>> {
         let holds = |known: &Known| known.ended_ns.is_none_or(|ended| owner.seen_ns <= ended);
         if self.blind || self.known.get(&owner.tgid).is_some_and(holds) {
             return Vec::new();
         }
         self.known.pop(&owner.tgid);
-        let mut found = Vec::new();
-        match self.read(owner.tgid, Some(owner.uid)) {
-            // A process that started after the kernel saw the owner has merely the same pid.
-            Some(process)
-                if process
-                    .started_ns
-                    .is_some_and(|started| started <= owner.seen_ns) =>
-            {
-                self.add_with_ancestors(process, &mut found);
-            }
-            // Whatever the table has under this pid is another process.
-            _ => found.push(Process::unread(owner.tgid, Some(owner.uid))),
+        let fork = self.forks.pop(&owner.tgid);
+        if let Some(process) = self.read_for(owner) {
+            return self.with_ancestors(process);
         }
-        found
+        match fork.filter(|fork| fork.at_ns <= owner.seen_ns) {
+            Some(fork) => vec![self.know(copy_of(&fork, owner, self.clock))],
+            // Whatever the table has under this pid is another process.
+            None => vec![Arc::new(Process::unread(owner.tgid, Some(owner.uid)))],
+        }
+    }
+
+    /// A process made another one.
+    pub fn fork(&mut self, parent: &Owner, child: u32) {
+        self.known.pop(&child);
+        self.asked.pop(&child);
+        let known = self.known.get(&parent.tgid);
+        match known.filter(|known| known.ended_ns.is_none()) {
+            Some(known) => {
+                let fork = Fork {
+                    parent: Arc::clone(&known.process),
+                    at_ns: parent.seen_ns,
+                };
+                self.forks.put(child, fork);
+            }
+            None => {
+                self.forks.pop(&child);
+            }
+        }
     }
 
     /// A process asks for another program.
@@ -106,46 +154,42 @@ impl Reader {
         self.asked.put(owner.tgid, arguments);
     }
 
-    /// A process runs another program: the same as above, with what was read of it before forgotten. What /proc does not
-    /// have any more is taken from what the kernel programs saw.
-    pub fn exec(&mut self, owner: &Owner) -> Vec<Process> {
+    /// A process runs another program: what was read of it before holds no more. What /proc does not have any more is
+    /// taken from what the kernel programs saw.
+    pub fn exec(&mut self, owner: &Owner) -> Vec<Arc<Process>> {
+        if self.blind {
+            return Vec::new();
+        }
         // The parent that made it: one that has ended meanwhile left it to another (credentials(7)).
-        let ppid = self
-            .known
-            .pop(&owner.tgid)
-            .filter(|known| known.ended_ns.is_none())
-            .and_then(|known| known.ppid);
+        let known = self.known.pop(&owner.tgid);
+        let fork = self.forks.pop(&owner.tgid);
+        let ppid = fork.map(|fork| fork.parent.pid).or_else(|| {
+            known
+                .filter(|known| known.ended_ns.is_none())
+                .and_then(|known| known.process.ppid)
+        });
         let asked = self.asked.pop(&owner.tgid);
-        let mut found = self.processes_for(owner);
-        found.retain(|process| *process != Process::unread(owner.tgid, Some(owner.uid)));
-        if let (Some(process), Some(ppid)) = (found.last_mut(), ppid) {
-            process.ppid = Some(ppid);
-        }
-        match (found.last_mut(), asked) {
-            (Some(process), Some(asked)) => complete(process, &asked),
-            (Some(_), None) => {}
-            // Gone altogether: what was known before is another program's.
-            (None, None) => found.push(Process::unread(owner.tgid, Some(owner.uid))),
-            // It is as old as this program at least, and no older one is known to be it.
-            (None, Some(asked)) => {
-                let mut process = Process {
-                    ppid,
-                    started_ns: Some(owner.seen_ns),
-                    user: self.user(owner.uid),
-                    comm: text_of(&owner.comm),
-                    ..Process::unread(owner.tgid, Some(owner.uid))
-                };
-                complete(&mut process, &asked);
-                let known = Known {
-                    netns: None,
-                    ppid,
-                    ended_ns: None,
-                };
-                self.known.put(owner.tgid, known);
-                found.push(process);
+        if let Some(mut process) = self.read_for(owner) {
+            process.ppid = ppid.or(process.ppid);
+            if let Some(asked) = &asked {
+                complete(&mut process, asked);
             }
+            return self.with_ancestors(process);
         }
-        found
+        let Some(asked) = asked else {
+            // What was known before is another program's.
+            return vec![Arc::new(Process::unread(owner.tgid, Some(owner.uid)))];
+        };
+        // It is as old as this program at least, and no older one is known to be it.
+        let mut process = Process {
+            ppid,
+            started_ns: Some(owner.seen_ns),
+            user: self.user(owner.uid),
+            comm: text_of(&owner.comm),
+            ..Process::unread(owner.tgid, Some(owner.uid))
+        };
+        complete(&mut process, &asked);
+        vec![self.know(process)]
     }
 
     /// A process ended.
@@ -158,37 +202,51 @@ impl Reader {
     /// Events were lost: nothing that was read holds any more.
     pub fn forget(&mut self) {
         self.known.clear();
+        self.asked.clear();
+        self.forks.clear();
     }
 
     /// The network namespace of a process that was read.
     pub fn netns_of(&mut self, pid: u32) -> Option<u64> {
-        self.known.get(&pid)?.netns
+        self.known.get(&pid)?.process.netns
     }
 
-    fn add_with_ancestors(&mut self, process: Process, found: &mut Vec<Process>) {
+    /// The process that the kernel saw, as /proc has it. One that started later has merely the same pid.
+    fn read_for(&self, owner: &Owner) -> Option<Process> {
+        self.read(owner.tgid, Some(owner.uid)).filter(|process| {
+            process
+                .started_ns
+                .is_some_and(|started| started <= owner.seen_ns)
+        })
+    }
+
+    fn know(&mut self, process: Process) -> Arc<Process> {
+        let process = Arc::new(process);
+        let known = Known {
+            process: Arc::clone(&process),
+            ended_ns: None,
+        };
+        self.known.put(process.pid, known);
+        process
+    }
+
+    /// A process and those of its ancestors that are not known yet, eldest first.
+    fn with_ancestors(&mut self, process: Process) -> Vec<Arc<Process>> {
+        let mut found = Vec::new();
         let mut next = Some(process);
         while let Some(process) = next.take()
             && found.len() < MAX_ANCESTORS
         {
-            if self
-                .known
-                .get(&process.pid)
-                .is_some_and(|known| known.ended_ns.is_none())
-            {
-                break;
-            }
-            let known = Known {
-                netns: process.netns,
-                ppid: process.ppid,
-                ended_ns: None,
-            };
-            self.known.put(process.pid, known);
             if let Some(ppid) = process.ppid.filter(|&ppid| ppid != 0) {
-                next = self.read(ppid, None);
+                let lives = |known: &Known| known.ended_ns.is_none();
+                if !self.known.get(&ppid).is_some_and(lives) {
+                    next = self.read(ppid, None);
+                }
             }
-            found.push(process);
+            found.push(self.know(process));
         }
         found.reverse();
+        found
     }
 
     /// A process as /proc has it now; `None` when it is gone or became another while it was read. Its real user id is
@@ -227,6 +285,7 @@ impl Reader {
                 .or_else(|| self.apart(pid, membership.unit.as_deref())),
             unit: membership.unit,
             netns: namespace(pid, "net"),
+            environment: read_environment(pid).ok().flatten(),
         };
         // The directory handle of `proc` pins one process; the command line and the namespaces are read by pid, so check
         // once more.
@@ -234,12 +293,13 @@ impl Reader {
         (again.starttime == stat.starttime).then_some(process)
     }
 
-    /// The name of the container without an engine that a process is in. A packaged program is none.
+    /// The name of what keeps a process apart without a container engine: a package's, or a namespace's.
     fn apart(&self, pid: u32, unit: Option<&str>) -> Option<String> {
-        if unit.and_then(package_of).is_some() {
-            return None;
+        match unit.and_then(package_of) {
+            Some(Package::Flatpak(name)) => Some(format!("flatpak:{name}")),
+            Some(Package::Snap(name)) => Some(format!("snap:{name}")),
+            None => isolation(pid)?.container(self.own?),
         }
-        isolation(pid)?.container(self.own?)
     }
 
     fn user(&self, uid: u32) -> Option<String> {
@@ -247,6 +307,23 @@ impl Reader {
             .iter()
             .find(|(known, _)| *known == uid)
             .map(|(_, name)| name.clone())
+    }
+}
+
+/// A process that ended as the copy it began as.
+fn copy_of(fork: &Fork, owner: &Owner, clock: BootClock) -> Process {
+    Process {
+        pid: owner.tgid,
+        ppid: Some(fork.parent.pid),
+        start_time: Some(clock.wall(fork.at_ns)),
+        started_ns: Some(fork.at_ns),
+        uid: Some(owner.uid),
+        user: fork
+            .parent
+            .user
+            .clone()
+            .filter(|_| fork.parent.uid == Some(owner.uid)),
+        ..Process::clone(&fork.parent)
     }
 }
 
@@ -259,6 +336,11 @@ fn complete(process: &mut Process, asked: &Arguments) {
     // A script's own command line begins with its interpreter, which the arguments do not tell.
     if process.cmdline.is_none() && process.exe.is_some() {
         process.cmdline.clone_from(&asked.arguments);
+    }
+    if process.environment.is_none()
+        && let Some(variables) = &asked.environment
+    {
+        process.environment = Some(about_proxies(variables.iter().map(String::as_str)));
     }
 }
 
@@ -291,6 +373,19 @@ fn read_cmdline(pid: u32) -> io::Result<Vec<String>> {
         file.take(MAX_CMDLINE).read_to_end(&mut bytes)?;
     }
     Ok(arguments(&bytes))
+}
+
+/// Reads what a process's environment says about proxies; `None` for one that is ending, whose environment is gone.
+fn read_environment(pid: u32) -> io::Result<Option<Vec<(String, String)>>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/environ"))?
+        .take(MAX_CMDLINE)
+        .read_to_end(&mut bytes)?;
+    let variables: Vec<_> = bytes
+        .split(|&byte| byte == 0)
+        .map(String::from_utf8_lossy)
+        .collect();
+    Ok((!bytes.is_empty()).then(|| about_proxies(variables.iter().map(AsRef::as_ref))))
 }
 
 /// Arguments end with a NUL each (proc_pid_cmdline(5)); a program that rewrote them may leave several at the end.
@@ -399,6 +494,9 @@ mod tests {
             seen_ns: 1,
             ..owner
         };
-        assert_eq!(reader.exec(&earlier), [Process::unread(pid, Some(0))]);
+        assert_eq!(
+            reader.exec(&earlier),
+            [Arc::new(Process::unread(pid, Some(0)))]
+        );
     }
 }

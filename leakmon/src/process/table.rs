@@ -27,8 +27,8 @@ impl Default for Table {
 
 impl Table {
     /// Takes a process, or a new state of one.
-    pub fn insert(&mut self, process: Process) {
-        self.processes.put(process.pid, Arc::new(process));
+    pub fn insert(&mut self, process: Arc<Process>) {
+        self.processes.put(process.pid, process);
     }
 
     /// The process with this pid.
@@ -90,18 +90,18 @@ mod tests {
     #[test]
     fn a_reused_pid_is_no_parent() {
         let mut table = Table::default();
-        table.insert(process(10, 1, 100));
+        table.insert(Arc::new(process(10, 1, 100)));
         let child = process(11, 10, 200);
         assert_eq!(table.parent(&child).unwrap().pid, 10);
-        table.insert(process(10, 1, 300));
+        table.insert(Arc::new(process(10, 1, 300)));
         assert_eq!(table.parent(&child), None);
     }
 
     #[test]
     fn descent_ends_even_in_a_cycle() {
         let mut table = Table::default();
-        table.insert(process(10, 11, 1));
-        table.insert(process(11, 10, 1));
+        table.insert(Arc::new(process(10, 11, 1)));
+        table.insert(Arc::new(process(11, 10, 1)));
         let leaf = Arc::new(process(12, 11, 1));
         assert!(table.descends_from(&leaf, 10));
         assert!(!table.descends_from(&leaf, 99));
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_socket_used_before_the_process_began_is_not_its_own() {
         let mut table = Table::default();
-        table.insert(process(10, 1, 500));
+        table.insert(Arc::new(process(10, 1, 500)));
         let owner = |seen_ns| Owner {
             tgid: 10,
             seen_ns,
