@@ -16,6 +16,57 @@ socket.getaddrinfo('dual.example', 80)
 const ASK_AND_STAY: &str =
     "import socket, time; socket.getaddrinfo('page.example', 80); time.sleep(1000)";
 
+/// When a file is there, makes a copy of itself that asks for a name and ends; says the copy's process id.
+const WAIT_AND_FORK: &str = "
+import os, socket, sys, time
+while not os.path.exists(sys.argv[1]): time.sleep(0.02)
+child = os.fork()
+if child == 0:
+    socket.getaddrinfo('dual.example', 80)
+    os._exit(0)
+os.waitpid(child, 0)
+print(child)
+";
+
+#[test]
+fn a_copy_of_a_process_is_named_as_what_it_is_a_copy_of() {
+    let Some(lab) = Lab::builder("short_lived_copy").needs(&["python3"]).build() else {
+        return;
+    };
+    let go = lab.dir().join("go");
+    let args = [
+        "-c",
+        WAIT_AND_FORK,
+        go.to_str().expect("a path that is text"),
+    ];
+    // Before leakmon: it was never seen to start.
+    let parent = lab.start("/usr/bin/python3", &args);
+    let exe = fs::canonicalize("/usr/bin/python3").expect("python3 was found before");
+    let becomes = wait::until_true(LIMIT, || {
+        fs::read_link(format!("/proc/{}/exe", parent.pid())).is_ok_and(|now| now == exe)
+    });
+    assert!(becomes, "{}", parent.said());
+    let agent = Leakmon::watch(&lab, &[]);
+    let pid = parent.pid();
+    let finished = agent.blindfold(|| {
+        fs::write(&go, "").expect("a file can be written");
+        parent.finish(LIMIT)
+    });
+    let child: u32 = finished.text().trim().parse().expect("the copy's id");
+    agent.catch_up(&lab);
+    let run = agent.stop();
+
+    let state = run.final_state();
+    assert!(state.queries_for(DUAL).next().is_some(), "{}", run.said());
+    for query in state.queries_for(DUAL) {
+        let process = &query["process"];
+        assert_eq!(process["pid"], child, "{query:#}");
+        assert_eq!(process["ppid"], pid, "{query:#}");
+        assert_eq!(process["exe"], exe.to_str().expect("text"), "{query:#}");
+        assert_eq!(process["cmdline"][2], WAIT_AND_FORK, "{query:#}");
+    }
+}
+
 #[test]
 fn a_process_that_was_another_program_before_is_not_taken_for_it() {
     let Some(lab) = Lab::builder("short_lived")
