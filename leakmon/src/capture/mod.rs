@@ -1,5 +1,6 @@
 //! The only part that talks to the kernel's BPF. What it yields can be replayed.
 
+mod decode;
 mod error;
 mod holders;
 mod kernel;

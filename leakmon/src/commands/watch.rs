@@ -53,8 +53,6 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
             "no process has the pid {pid} that --pid gives: ps -e lists those that run"
         );
     }
-    // Before privileges are given up, and before anything is attached in vain.
-    let recording = args.record.as_deref().map(Writer::create).transpose()?;
     let mut ports = args.ports.clone();
     ports.push(DNS_PORT);
     // Signals are caught before anything is attached, so that none is missed.
@@ -64,6 +62,8 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         ports,
         ring_bytes: args.buffer,
     })?;
+    // Before privileges are given up, and not for a run that does not begin.
+    let recording = args.record.as_deref().map(Writer::create).transpose()?;
     privilege::drop_unneeded()
         .map_err(|reason| anyhow::anyhow!("privileges could not be given up: {reason}"))?;
     for degradation in live.degradations() {

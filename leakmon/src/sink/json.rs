@@ -53,7 +53,7 @@ impl<W: Write> Sink for Json<W> {
     }
 }
 
-/// Writes every character outside printable ASCII as `\uXXXX`: JSON lines reach terminals too.
+/// Writes every character outside printable ASCII by its number, as JSON allows: JSON lines reach terminals too.
 struct Ascii;
 
 impl Formatter for Ascii {
