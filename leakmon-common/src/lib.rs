@@ -39,7 +39,7 @@ pub const MAX_ARGUMENTS: u32 = 32;
 /// Bytes kept of one argument, with its NUL.
 pub const ARGUMENT_LEN: usize = 256;
 /// Bytes kept of all arguments. Room for one more is behind them, so that the last may begin anywhere.
-pub const ARGUMENTS_LEN: usize = 1024;
+pub const ARGUMENTS_LEN: usize = 512;
 
 /// Variables of the environment that are looked at when a program is started.
 pub const MAX_VARIABLES: u32 = 128;
@@ -93,6 +93,10 @@ pub const SENDER_BY_TASK: u32 = 1;
 /// Value of `SENDER`: a packet hook can tell which process is running (`bpf_get_current_pid_tgid` in cgroup_skb
 /// programs, from 6.10 on).
 pub const SENDER_BY_PID: u32 = 2;
+
+/// The agent is woken at most once in this many nanoseconds: waking it costs the sender more than everything else. It
+/// looks again by itself once that time is over.
+pub const WAKE_NS: u64 = 1_000_000;
 
 /// 64-bit words in the bitmap of DNS ports: one bit for each of the 65,536 ports.
 pub const PORT_WORDS: u32 = 65_536 / 64;

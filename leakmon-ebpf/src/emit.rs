@@ -6,17 +6,17 @@
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{
-    bindings::__sk_buff,
+    bindings::{__sk_buff, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
 };
 use leakmon_common::{
     EGRESS, HUGE_PAYLOAD, Head, KIND_PACKET, LARGE_PAYLOAD, MEDIUM_PAYLOAD, Owner, PacketHeader,
-    PacketSlot, ProcessEvent, REASON_DNS, SMALL_PAYLOAD,
+    PacketSlot, ProcessEvent, REASON_DNS, SMALL_PAYLOAD, WAKE_NS,
 };
 
 use crate::{
     headers::{Network, addresses},
-    maps::{EVENTS, LOST},
+    maps::{EVENTS, LOST, WOKEN},
     owner,
 };
 
@@ -117,7 +117,7 @@ fn ship<const N: usize>(skb: *mut __sk_buff, packet: &Packet) -> Option<()> {
         slot.discard(0);
         return None;
     }
-    slot.submit(0);
+    slot.submit(wake(boot_ns));
     Some(())
 }
 
@@ -137,7 +137,7 @@ pub fn emit_process(kind: u32, owner: Owner, detail: u32) {
         },
         owner,
     });
-    slot.submit(0);
+    slot.submit(wake(boot_ns));
 }
 
 /// At most `N`, at least 1, in a way that the verifier can follow: read back through memory, so that the compiler cannot
@@ -156,6 +156,25 @@ fn bounded<const N: usize>(len: u32) -> Option<u64> {
     } else {
         Some(len as u64)
     }
+}
+
+/// Whether the record submitted now wakes the agent, as flags of the ring buffer.
+///
+/// Two processors may both find that it is time, or read the time while it is written: one wake-up too many or, with the
+/// next record, one record later.
+#[inline(always)]
+pub fn wake(now: u64) -> u64 {
+    let Some(woken) = WOKEN.get_ptr_mut(0) else {
+        return u64::from(BPF_RB_FORCE_WAKEUP);
+    };
+    // SAFETY: points to the one element of an array; aligned.
+    unsafe {
+        if now.wrapping_sub(woken.read_volatile()) < WAKE_NS {
+            return u64::from(BPF_RB_NO_WAKEUP);
+        }
+        woken.write_volatile(now);
+    }
+    u64::from(BPF_RB_FORCE_WAKEUP)
 }
 
 /// Counts an event that found no room.

@@ -45,6 +45,10 @@ pub fn is_dns_port(port: u16) -> bool {
     }
 }
 
+/// When the agent was woken last, in nanoseconds of `CLOCK_BOOTTIME`.
+#[map]
+pub static WOKEN: Array<u64> = Array::with_max_entries(1, 0);
+
 /// How a packet hook learns who sends: the agent sets the best that the kernel takes.
 #[unsafe(no_mangle)]
 pub static SENDER: Global<u32> = Global::new(SENDER_IS_OWNER);

@@ -16,7 +16,7 @@ use leakmon_common::{
 };
 
 use crate::{
-    emit::{count_lost, emit_process},
+    emit::{count_lost, emit_process, wake},
     maps::{EVENTS, VARIABLES},
     owner,
 };
@@ -101,7 +101,9 @@ fn arguments(ctx: &TracePointContext, path_index: usize) {
         (*event).environment_len = len;
         (*event).environment_cut = cut;
     }
-    slot.submit(0);
+    // SAFETY: the slot's owner was written above.
+    let now = unsafe { (*event).head.boot_ns };
+    slot.submit(wake(now));
 }
 
 /// Copies the wanted strings of a list that a null pointer ends. Returns how many bytes they take, and 1 when there were

@@ -83,7 +83,7 @@ pub struct Watch {
     pub record: Option<PathBuf>,
 
     /// Room for events that wait to be read, as 512K or 32M; a power of two. More of it loses less in a flood.
-    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = ring_size)]
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub buffer: u32,
 }
 

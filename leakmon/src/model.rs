@@ -201,7 +201,7 @@ pub struct Query {
     /// Who asked; `null` when the kernel could not tell.
     pub process: Option<Actor>,
     /// The program that a person would name.
-    pub app: Option<App>,
+    pub app: Option<Arc<App>>,
     /// The local resolver between asker and wire.
     pub via: Option<Arc<Process>>,
     /// It left through an interface other than loopback.
@@ -302,7 +302,7 @@ pub struct ProxySession {
     /// Who made it.
     pub process: Option<Actor>,
     /// The program that a person would name.
-    pub app: Option<App>,
+    pub app: Option<Arc<App>>,
     /// Where the proxy is.
     pub proxy: Endpoint,
     /// The protocol spoken.
@@ -436,7 +436,7 @@ pub struct Finding {
     /// How sure.
     pub confidence: Confidence,
     /// The program that a person would name.
-    pub app: App,
+    pub app: Arc<App>,
     /// The process that sent the query.
     pub process: Actor,
     /// The name that leaked.
@@ -462,7 +462,7 @@ pub struct Loss {
     pub queries: u64,
     /// None had been lost until then.
     pub since: Timestamp,
-    /// Where: `ring-buffer`.
+    /// Where: `ring-buffer`, or `open-queries` for queries whose answers leakmon could not wait for any longer.
     #[serde(rename = "where")]
     pub place: String,
 }

@@ -1,15 +1,21 @@
 //! Everything between capture and sink, the same for a live run and a replay.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
+
+use leakmon_common::Owner;
+use lru::LruCache;
 
 use crate::{
     capture::Event,
     detect::{Detector, Who},
-    model::Report,
+    model::{Process, Report},
     posture::posture_of,
     process::{Table, app_of},
     wire::{Decoder, Message},
 };
+
+/// Processes of which is remembered what was worked out.
+const MAX_WHOS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// Whose doings are of interest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +55,10 @@ impl Filter {
 }
 
 /// Turns events into reports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pipeline {
+    /// Pid → the process, and what was worked out of it.
+    whos: LruCache<u32, (Arc<Process>, Who)>,
     decoder: Decoder,
     table: Table,
     detector: Detector,
@@ -62,8 +70,11 @@ impl Pipeline {
     #[must_use]
     pub fn new(filter: Filter) -> Self {
         Self {
+            whos: LruCache::new(MAX_WHOS),
+            decoder: Decoder::default(),
+            table: Table::default(),
+            detector: Detector::default(),
             filter,
-            ..Self::default()
         }
     }
 
@@ -98,18 +109,32 @@ impl Pipeline {
     }
 
     fn message(&mut self, message: &Message) -> Vec<Report> {
-        let who = message.owner.as_ref().map(|owner| {
-            let actor = self.table.actor(owner);
-            let (app, first) = app_of(&mut self.table, &Arc::clone(&actor.process));
-            Who {
-                posture: posture_of(&first),
-                actor,
-                app,
-            }
-        });
+        let who = message.owner.as_ref().map(|owner| self.who(owner));
         if !self.filter.lets_pass(&mut self.table, who.as_ref()) {
             return Vec::new();
         }
         self.detector.message(message, who.as_ref())
+    }
+
+    /// Who acted. What is known of a process is worked out once: it does not change but with the process itself.
+    fn who(&mut self, owner: &Owner) -> Who {
+        let actor = self.table.actor(owner);
+        if let Some((process, who)) = self.whos.get(&owner.tgid)
+            && Arc::ptr_eq(process, &actor.process)
+        {
+            return Who {
+                actor,
+                ..who.clone()
+            };
+        }
+        let (app, first) = app_of(&mut self.table, &actor.process);
+        let who = Who {
+            posture: Arc::new(posture_of(&first)),
+            actor,
+            app,
+        };
+        let process = Arc::clone(&who.actor.process);
+        self.whos.put(owner.tgid, (process, who.clone()));
+        who
     }
 }

@@ -26,6 +26,9 @@ use crate::{
 const DNS_PORT: u16 = 53;
 /// How often what waits is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// The kernel programs wake the agent once in a while only ([`leakmon_common::WAKE_NS`]): what they sent since is looked
+/// for after that time.
+const SECOND_LOOK: Duration = Duration::from_millis(2);
 /// Batches read after the end was asked for: more than the ring buffer holds.
 const LAST_BATCHES: usize = 64;
 
@@ -79,15 +82,23 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let end = args.duration.map(|duration| Instant::now() + duration);
+    let mut second_look = None;
     loop {
         let mut events = Vec::new();
         tokio::select! {
             ready = live.ready() => {
                 ready?;
                 live.take(|event| events.push(event));
+                second_look = Some(Instant::now() + SECOND_LOOK);
+            }
+            () = until(second_look), if second_look.is_some() => {
+                live.take(|event| events.push(event));
+                second_look = None;
             }
             _ = ticks.tick() => {
-                events = live.tick()?;
+                // A record may have been handed in later than the others of its time.
+                live.take(|event| events.push(event));
+                events.extend(live.tick()?);
                 run.flush_recording()?;
             }
             () = signals.any() => break,

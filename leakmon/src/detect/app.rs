@@ -1,7 +1,7 @@
 //! What is known of one app: what it was told, which proxies it spoke with, which addresses it was answered, and what
 //! was found.
 
-use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
+use std::{net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Addresses remembered of one app.
-const MAX_ADDRESSES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const MAX_ADDRESSES: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 /// Lookups remembered of one address: more names than this on one address prove nothing about one of them.
 const MAX_LOOKUPS: usize = 64;
 /// Findings of one app, one for each name.
@@ -63,8 +63,8 @@ struct FindingState {
 #[derive(Debug)]
 pub struct AppState {
     /// What it was told.
-    pub posture: Posture,
-    app: App,
+    pub posture: Arc<Posture>,
+    app: Arc<App>,
     spoken: Vec<Spoken>,
     proxy_names: Vec<String>,
     addresses: LruCache<IpAddr, Vec<Lookup>>,
@@ -75,9 +75,9 @@ pub struct AppState {
 
 impl AppState {
     /// An app of which nothing is known yet.
-    pub fn new(app: App) -> Self {
+    pub fn new(app: Arc<App>) -> Self {
         Self {
-            posture: Posture::default(),
+            posture: Arc::default(),
             app,
             spoken: Vec::new(),
             proxy_names: Vec::new(),
@@ -216,7 +216,7 @@ impl AppState {
                 kind: FindingKind::SelfResolution,
                 severity: Severity::Info,
                 confidence,
-                app: self.app.clone(),
+                app: Arc::clone(&self.app),
                 advice: self
                     .posture
                     .advice

@@ -10,9 +10,10 @@ mod tests;
 mod verdict;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::SocketAddr,
     num::NonZeroUsize,
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,7 +35,9 @@ use crate::{
 };
 
 /// Queries kept so that they can be said again when more is known.
-const MAX_QUERIES: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+const MAX_QUERIES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Queries that wait for their answer.
+const MAX_OPEN: usize = 32_768;
 /// Apps whose state is kept.
 const MAX_APPS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 /// Requests to proxies that wait for their reply.
@@ -50,9 +53,9 @@ pub struct Who {
     /// The process and its thread.
     pub actor: Actor,
     /// The program that a person would name.
-    pub app: App,
+    pub app: Arc<App>,
     /// What that program was told.
-    pub posture: Posture,
+    pub posture: Arc<Posture>,
 }
 
 /// A query with what became of it.
@@ -84,7 +87,10 @@ struct PendingKey {
 pub struct Detector {
     records: LruCache<u64, Record>,
     pending: HashMap<PendingKey, u64>,
-    deadlines: VecDeque<(Timestamp, PendingKey, u64)>,
+    /// The same by number, so in the order of asking, with when the wait is over.
+    open: BTreeMap<u64, (Timestamp, PendingKey)>,
+    /// Since when, and how many queries had to be given up before their time.
+    unfollowed: Option<(Timestamp, u64)>,
     apps: LruCache<ProcessId, AppState>,
     sessions: VecDeque<(u64, ProxySession)>,
     counts: Counts,
@@ -97,7 +103,8 @@ impl Default for Detector {
         Self {
             records: LruCache::new(MAX_QUERIES),
             pending: HashMap::new(),
-            deadlines: VecDeque::new(),
+            open: BTreeMap::new(),
+            unfollowed: None,
             apps: LruCache::new(MAX_APPS),
             sessions: VecDeque::new(),
             counts: Counts::default(),
@@ -146,18 +153,22 @@ impl Detector {
     /// Takes the passing of time: what waited too long is said as it is.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Report> {
         let mut out = Vec::new();
-        while self
-            .deadlines
-            .front()
-            .is_some_and(|(deadline, _, _)| *deadline <= now)
+        if let Some((since, queries)) = self.unfollowed.take() {
+            self.counts.lost(queries);
+            out.push(Report::Loss(Loss {
+                ts: now,
+                events: queries,
+                queries: 0,
+                since,
+                place: "open-queries".to_owned(),
+            }));
+        }
+        while let Some(entry) = self.open.first_entry()
+            && entry.get().0 <= now
         {
-            let Some((deadline, key, number)) = self.deadlines.pop_front() else {
-                break;
-            };
-            if self.pending.get(&key) == Some(&number) {
-                self.pending.remove(&key);
-                self.close(number, no_answer(deadline, number), &mut out);
-            }
+            let (number, (deadline, key)) = entry.remove_entry();
+            self.pending.remove(&key);
+            self.close(number, no_answer(deadline, number), &mut out);
         }
         while self
             .sessions
@@ -236,7 +247,7 @@ impl Detector {
                 process: None,
             },
             process: who.map(|who| who.actor.clone()),
-            app: who.map(|who| who.app.clone()),
+            app: who.map(|who| Arc::clone(&who.app)),
             via: None,
             escaped: message.escaped,
             verdict: Verdict::Unknown,
@@ -265,8 +276,21 @@ impl Detector {
             self.find(who.app.id, &[number], confidence, None, message.at, out);
         }
         self.pending.insert(key.clone(), number);
-        self.deadlines
-            .push_back((message.at.plus(ANSWER_LIMIT), key, number));
+        self.open
+            .insert(number, (message.at.plus(ANSWER_LIMIT), key));
+        if self.open.len() > MAX_OPEN
+            && let Some((_, (_, key))) = self.open.pop_first()
+        {
+            self.pending.remove(&key);
+            self.unfollowed(message.at);
+        }
+    }
+
+    /// A query whose answer cannot be waited for any longer, because too many others wait.
+    fn unfollowed(&mut self, at: Timestamp) {
+        let (since, queries) = self.unfollowed.get_or_insert((at, 0));
+        *since = (*since).min(at);
+        *queries += 1;
     }
 
     fn answer(&mut self, message: &Message, dns: &DnsMessage, out: &mut Vec<Report>) {
@@ -281,6 +305,7 @@ impl Detector {
             let Some(number) = self.pending.remove(&key) else {
                 continue;
             };
+            self.open.remove(&number);
             let asked = self.records.peek(&number).map(|record| record.query.ts);
             let latency = asked.map(|asked| message.at.since(asked).as_micros());
             let said = Answer {
@@ -344,7 +369,7 @@ impl Detector {
         let session = ProxySession {
             ts: message.at,
             process: who.map(|who| who.actor.clone()),
-            app: who.map(|who| who.app.clone()),
+            app: who.map(|who| Arc::clone(&who.app)),
             proxy: message.peer.into(),
             protocol: request.protocol,
             command: request.command.clone(),
@@ -495,9 +520,9 @@ impl Detector {
     fn app(&mut self, who: &Who) -> &mut AppState {
         let state = self
             .apps
-            .get_or_insert_mut(who.app.id, || AppState::new(who.app.clone()));
-        if state.posture != who.posture {
-            state.posture = who.posture.clone();
+            .get_or_insert_mut(who.app.id, || AppState::new(Arc::clone(&who.app)));
+        if !Arc::ptr_eq(&state.posture, &who.posture) {
+            state.posture = Arc::clone(&who.posture);
         }
         state
     }

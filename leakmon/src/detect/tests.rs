@@ -28,16 +28,16 @@ fn who(posture: Posture) -> Who {
         ..Process::unread(7, Some(1000))
     });
     Who {
-        app: App {
+        app: Arc::new(App {
             name: "curl".into(),
             pid: 7,
             id: process.id(),
-        },
+        }),
         actor: Actor {
             process,
             thread: None,
         },
-        posture,
+        posture: Arc::new(posture),
     }
 }
 
@@ -274,7 +274,11 @@ fn explained_names_are_no_leaks() {
             .all(|(_, verdict)| *verdict == Verdict::Explained)
     );
     let mut named = told(Resolves::Local);
-    named.posture.proxy.as_mut().unwrap().addr = "Proxy.example.".into();
+    Arc::make_mut(&mut named.posture)
+        .proxy
+        .as_mut()
+        .unwrap()
+        .addr = "Proxy.example.".into();
     let mut run = Run::of(named);
     run.dns(1, "proxy.example", "A", None);
     assert_eq!(run.verdicts(), [("proxy.example", Verdict::Explained)]);
@@ -377,7 +381,7 @@ fn another_app_with_the_same_address_proves_nothing() {
     let mut run = Run::of(direct());
     run.lookup(1, "page.example", &[PAGE]);
     let mut other = direct();
-    other.app.id.pid = 8;
+    Arc::make_mut(&mut other.app).id.pid = 8;
     run.who = Some(other);
     run.request(PROXY, None, Some(PAGE));
     assert!(run.findings().is_empty());
@@ -402,6 +406,33 @@ fn a_request_without_a_reply_is_said_all_the_same() {
     run.request(PROXY, Some("page.example"), None);
     run.reply(PROXY, Some(false));
     assert_eq!(accepted(&run), [None, Some(false)]);
+}
+
+#[test]
+fn too_many_open_queries_are_given_up_and_said() {
+    let mut run = Run::of(direct());
+    for number in 0..=u16::MAX {
+        run.dns(number, "page.example", "A", None);
+    }
+    run.tick(0);
+    let lost: u64 = run
+        .said
+        .iter()
+        .filter_map(|report| match report {
+            Report::Loss(loss) => Some(loss.events),
+            _ => None,
+        })
+        .sum();
+    let answers = |run: &Run| {
+        let timeouts = run
+            .said
+            .iter()
+            .filter(|report| matches!(report, Report::Answer(_)));
+        timeouts.count() as u64
+    };
+    run.tick(60);
+    assert!(lost > 0);
+    assert_eq!(lost + answers(&run), 65_536);
 }
 
 #[test]

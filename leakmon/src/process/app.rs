@@ -30,7 +30,7 @@ const BROWSERS: [(&str, &str); 20] = [
 ];
 
 /// The app of a process, and its first process.
-pub fn app_of(table: &mut Table, process: &Arc<Process>) -> (App, Arc<Process>) {
+pub fn app_of(table: &mut Table, process: &Arc<Process>) -> (Arc<App>, Arc<Process>) {
     let mut first = Arc::clone(process);
     // A helper of a helper of a helper is as deep as browsers go; the bound only keeps hostile chains short.
     for _ in 0..8 {
@@ -47,7 +47,7 @@ pub fn app_of(table: &mut Table, process: &Arc<Process>) -> (App, Arc<Process>) 
         pid: first.pid,
         id: first.id(),
     };
-    (app, first)
+    (Arc::new(app), first)
 }
 
 /// Whether a process says of itself that it serves another one: Chromium's and Electron's helpers by `--type=…`
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    fn app(processes: &[Process]) -> App {
+    fn app(processes: &[Process]) -> Arc<App> {
         let mut table = Table::default();
         for process in processes {
             table.insert(Arc::new(process.clone()));

@@ -82,7 +82,7 @@ impl<W: Write> Lines<W> {
             self.out,
             "{dim}{}{plain} query    {}  {again}{asked} of {} over {}{}  {red}{}{end}{}",
             query.ts.time_of_day(),
-            who(query.app.as_ref(), query.process.as_ref()),
+            who(query.app.as_deref(), query.process.as_ref()),
             std::net::SocketAddr::new(query.resolver.addr, query.resolver.port),
             query.transport.as_str(),
             query
@@ -133,7 +133,7 @@ impl<W: Write> Lines<W> {
             self.out,
             "{dim}{} proxy    {}  gave {} {target} port {} by {}{}{plain}",
             session.ts.time_of_day(),
-            who(session.app.as_ref(), session.process.as_ref()),
+            who(session.app.as_deref(), session.process.as_ref()),
             session.proxy,
             session.target.port,
             session.protocol.as_str(),
@@ -206,6 +206,15 @@ impl<W: Write> Lines<W> {
     }
 
     fn loss(&mut self, loss: &Loss) -> io::Result<()> {
+        if loss.place != "ring-buffer" {
+            return writeln!(
+                self.out,
+                "{} LOST     track of {} since {}: too many wait for their answers at once",
+                loss.ts.time_of_day(),
+                counted(loss.events, "query", "queries"),
+                loss.since.time_of_day(),
+            );
+        }
         writeln!(
             self.out,
             "{} LOST     {} since {}, {} of them questions: what they would have shown is not known; --buffer gives more room",
@@ -311,11 +320,11 @@ mod tests {
             kind: FindingKind::SelfResolution,
             severity: Severity::High,
             confidence,
-            app: App {
+            app: Arc::new(App {
                 name: "b\u{1b}[31mad".into(),
                 pid: 7,
                 id: process.id(),
-            },
+            }),
             process: Actor {
                 process,
                 thread: None,
