@@ -120,13 +120,15 @@ impl Reader {
         }
         self.known.pop(&owner.tgid);
         let fork = self.forks.pop(&owner.tgid);
-        if let Some(process) = self.read_for(owner) {
-            return self.with_ancestors(process);
-        }
-        match fork.filter(|fork| fork.at_ns <= owner.seen_ns) {
-            Some(fork) => vec![self.know(copy_of(&fork, owner, self.clock))],
+        let fork = fork.filter(|fork| fork.at_ns <= owner.seen_ns);
+        match (self.read_for(owner), fork) {
+            // One that is ending has lost its program; what it is a copy of has not.
+            (Some(process), fork) if process.exe.is_some() || fork.is_none() => {
+                self.with_ancestors(process)
+            }
+            (_, Some(fork)) => vec![self.know(copy_of(&fork, owner, self.clock))],
             // Whatever the table has under this pid is another process.
-            None => vec![Arc::new(Process::unread(owner.tgid, Some(owner.uid)))],
+            _ => vec![Arc::new(Process::unread(owner.tgid, Some(owner.uid)))],
         }
     }
 

@@ -1,10 +1,12 @@
 //! What a person reads: one line a leak, its proof and advice beneath.
 
 use std::{
-    collections::HashMap,
     io::{self, Write},
+    num::NonZeroUsize,
     time::Duration,
 };
+
+use lru::LruCache;
 
 use super::{Sink, printable};
 use crate::{
@@ -18,7 +20,9 @@ use crate::{
 /// A leak waits this long for its proof, so that it is one line and not two.
 const PROOF_WAIT: Duration = Duration::from_millis(400);
 /// Queries whose answers are still to be shown.
-const MAX_OPEN: usize = 4096;
+const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Findings of which is remembered how sure they were when they were written.
+const MAX_WRITTEN: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,9 +41,9 @@ pub struct Lines<W> {
     /// Findings that wait for their proof.
     waiting: Vec<(Timestamp, Finding)>,
     /// Findings that were written, and how sure they were.
-    written: HashMap<String, Confidence>,
+    written: LruCache<String, Confidence>,
     /// What was asked, for the answers' lines.
-    open: HashMap<String, String>,
+    open: LruCache<String, String>,
 }
 
 const RED: &str = "\x1b[1;31m";
@@ -53,8 +57,8 @@ impl<W: Write> Lines<W> {
             out,
             style,
             waiting: Vec::new(),
-            written: HashMap::new(),
-            open: HashMap::new(),
+            written: LruCache::new(MAX_WRITTEN),
+            open: LruCache::new(MAX_OPEN),
         }
     }
 
@@ -98,14 +102,14 @@ impl<W: Write> Lines<W> {
                 .map(|why| format!(": {}", printable(why)))
                 .unwrap_or_default(),
         )?;
-        if !query.update && self.open.len() < MAX_OPEN {
-            self.open.insert(query.id.clone(), asked);
+        if !query.update {
+            self.open.put(query.id.clone(), asked);
         }
         Ok(())
     }
 
     fn answer(&mut self, answer: &Answer) -> io::Result<()> {
-        let Some(asked) = self.open.remove(&answer.query) else {
+        let Some(asked) = self.open.pop(&answer.query) else {
             return Ok(());
         };
         let (dim, plain) = self.paint(DIM);
@@ -172,7 +176,7 @@ impl<W: Write> Lines<W> {
     fn write_finding(&mut self, finding: &Finding) -> io::Result<()> {
         let again = self
             .written
-            .insert(finding.id.clone(), finding.confidence)
+            .put(finding.id.clone(), finding.confidence)
             .is_some();
         let (red, plain) = if finding.severity >= Severity::Medium {
             self.paint(RED)
