@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a check or a test failed, 2 the command could not do its work.
 
 mod apt;
+mod bench;
 mod build_ebpf;
 mod environment;
 mod lab;
@@ -30,6 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what leakmon costs, beside a run without it and beside tcpdump
+    Bench(bench::Args),
     /// Build the kernel object that is committed beside the kernel programs
     BuildEbpf(build_ebpf::Args),
     /// Build leakmon and run it, as root
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         rustc_wrapper::exec()
     } else {
         match Cli::parse().command {
+            Command::Bench(args) => bench::run(&args),
             Command::BuildEbpf(args) => build_ebpf::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Test(args) => test::run(&args),

@@ -19,7 +19,7 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 12] = [
+pub const PACKAGES: [Package; 13] = [
     Package {
         name: "bind9-dnsutils",
         programs: &["dig"],
@@ -72,6 +72,12 @@ pub const PACKAGES: [Package; 12] = [
         name: "qemu-system-x86",
         programs: &["qemu-system-x86_64"],
         why: "runs other kernels (`cargo xtask vm`)",
+        services: &[],
+    },
+    Package {
+        name: "tcpdump",
+        programs: &["tcpdump"],
+        why: "stands beside leakmon in `cargo xtask bench`",
         services: &[],
     },
     Package {
