@@ -61,3 +61,7 @@ pub static CGROUP_ID: Global<u64> = Global::new(0);
 /// How deep below the root of the hierarchy that cgroup is.
 #[unsafe(no_mangle)]
 pub static CGROUP_LEVEL: Global<u32> = Global::new(0);
+
+/// Offset of the stack pointer among a task's saved registers on this architecture.
+#[unsafe(no_mangle)]
+pub static STACK_POINTER: Global<u32> = Global::new(0);

@@ -31,7 +31,7 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../leakmon-ebpf/leakmon.bpf
 static OBJECT: &[u8] = include_bytes_aligned!("../../../target/ebpf-log/leakmon.bpf.o");
 
 /// The programs of the object: name, and the hook as the kernel calls it.
-pub const HOOKS: [(&str, &str); 14] = [
+pub const HOOKS: [(&str, &str); 13] = [
     ("exec", "sched_process_exec"),
     ("exit", "sched_process_exit"),
     ("sock_create", "cgroup/sock_create"),
@@ -43,8 +43,7 @@ pub const HOOKS: [(&str, &str); 14] = [
     ("ingress", "cgroup_skb/ingress"),
     ("egress", "cgroup_skb/egress"),
     (INTERFACE, "tcx/egress"),
-    ("execve", "sys_enter_execve"),
-    ("execveat", "sys_enter_execveat"),
+    (ARGUMENTS, "sched_process_exec, stack"),
     ("newtask", "task_newtask"),
 ];
 
@@ -53,6 +52,16 @@ const NEEDED_HOOKS: usize = 10;
 
 /// The program that is attached to interfaces instead of the cgroup.
 const INTERFACE: &str = "interface";
+/// The program that takes what a program is started with.
+const ARGUMENTS: &str = "arguments";
+
+/// Offset of the stack pointer in a task's saved registers: `struct pt_regs` of arch/x86 and `struct user_pt_regs` of
+/// arch/arm64 (include/uapi/asm/ptrace.h).
+const STACK_POINTER: u32 = if cfg!(target_arch = "aarch64") {
+    248
+} else {
+    152
+};
 
 /// Something that this kernel or this place does not offer, and leakmon works without.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,10 +77,16 @@ pub enum Degradation {
         /// What the kernel said first.
         reason: String,
     },
-    /// The arguments of programs cannot be taken when they are started.
-    #[error("a program that is gone at once may not be known: {reason}")]
+    /// What programs are started with cannot be taken.
+    #[error("the path and arguments of a program that is gone at once may not be known: {reason}")]
     Arguments {
-        /// What the kernel said first.
+        /// What the kernel said.
+        reason: String,
+    },
+    /// Copies of processes are not told.
+    #[error("a copy of a process that is gone at once may not be known: {reason}")]
+    Forks {
+        /// What the kernel said.
         reason: String,
     },
     /// A packet hook cannot tell who is running.
@@ -152,18 +167,19 @@ impl Kernel {
         let events = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(io::Error::from)?;
         let lost = map(&mut programs, "LOST")?;
+        let mut degradations = Vec::new();
+        degradations.extend(watch_arguments(&mut programs));
         // Processes and owners come first and egress last, so that no query is seen before its owner could be.
         for (name, hook) in &HOOKS[..NEEDED_HOOKS] {
             attach_one(&mut programs, name, hook, &cgroup).map_err(|error| refused(hook, error))?;
         }
-        let mut degradations = Vec::new();
         if sender == SENDER_IS_OWNER {
             degradations.push(Degradation::Senders);
         }
         let namespaces = namespaces::all()?;
         let interfaces = links::interfaces(&namespaces);
         degradations.extend(watch_interfaces(&mut programs, &namespaces, &interfaces));
-        degradations.extend(watch_arguments(&mut programs));
+        degradations.extend(watch_forks(&mut programs));
         // After the hooks: a socket made in between has its owner from them, and keeps it.
         degradations.extend(seed_owners(&mut programs, &namespaces)?);
         let clock = BootClock::now();
@@ -278,22 +294,27 @@ fn watch_interfaces(
     reason.map(|reason| Degradation::PacketSockets { interfaces, reason })
 }
 
-/// Has the arguments of every program told when it is started.
+/// Has what a program is started with told before the news that it runs.
 fn watch_arguments(programs: &mut Ebpf) -> Option<Degradation> {
-    let mut reason = None;
-    for (name, hook) in HOOKS {
-        let Some(Program::TracePoint(program)) = programs.program_mut(name) else {
-            continue;
-        };
-        let attached = program
-            .load()
-            .map_err(|error| describe(&error))
-            .and_then(|()| tracefs::attach(program, hook));
-        if let Err(error) = attached {
-            reason.get_or_insert(error);
-        }
-    }
-    reason.map(|reason| Degradation::Arguments { reason })
+    let attached =
+        load_one(programs, ARGUMENTS).and_then(|()| match programs.program_mut(ARGUMENTS) {
+            Some(Program::RawTracePoint(program)) => program.attach("sched_process_exec").map(drop),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        });
+    attached.err().map(|error| Degradation::Arguments {
+        reason: describe(&error),
+    })
+}
+
+/// Has every copy of a process told when it is made.
+fn watch_forks(programs: &mut Ebpf) -> Option<Degradation> {
+    let attached = load_one(programs, "newtask")
+        .map_err(|error| describe(&error))
+        .and_then(|()| match programs.program_mut("newtask") {
+            Some(Program::TracePoint(program)) => tracefs::attach(program, "task_newtask"),
+            _ => Err("no such program".to_owned()),
+        });
+    attached.err().map(|reason| Degradation::Forks { reason })
 }
 
 /// Tells the kernel programs whose the sockets are that were open before.
@@ -399,6 +420,7 @@ fn load_object(
         .override_global("CGROUP_LEVEL", &level, true)
         .map_max_entries("EVENTS", ring_bytes)
         .override_global("SENDER", &sender, true)
+        .override_global("STACK_POINTER", &STACK_POINTER, true)
         .load(OBJECT)
         .map_err(load_error)
 }

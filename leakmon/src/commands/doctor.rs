@@ -55,7 +55,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             State::Lesser => "note",
             State::Missing => "MISSING",
         };
-        match writeln!(out, "{mark:<8}{:<22}{}", check.what, check.detail) {
+        match writeln!(out, "{mark:<8}{:<28}{}", check.what, check.detail) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
             written => written.context("the output could not be written")?,
         }

@@ -50,9 +50,7 @@ most once a millisecond, so for every second query at this rate: an interrupt th
 machine leaves the guest; and the woken leakmon may take the sender's processor at once. A fresh socket adds the programs that learn \
 its owner and forget it again.";
 const THROUGHPUT_CAUSE: &str = "Each datagram passes three programs here, because both of its ends are on one machine; the kernel's way to each of them \
-comes on top of the program's own time; and so does a slower way into every system call: to learn the arguments of programs that \
-start, leakmon attaches to the tracepoint at the beginning of execve, and while anybody does that the kernel stops at every system \
-call of every process to see whether it is that one.";
+comes on top of the program's own time. The rounds differ among themselves: read the second bare run beside it.";
 const RATE_CAUSE: &str = "leakmon reads, judges and prints on one thread, and its processor time for a query (see below) is what one core has to \
 give at this rate. The sender and the kernel's part need the other core.";
 const RATE_LIMIT: &str = "Nothing was lost, but the sender got no further, and alone it would not get far enough either on this machine. What it \
