@@ -20,8 +20,6 @@ const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 const NEAR_NOTHING: &str = "interface";
 /// The programs that see every packet.
 const PACKET_PROGRAMS: [&str; 3] = ["egress", "ingress", NEAR_NOTHING];
-/// Programs of the whole machine that packets do not come by.
-const MACHINE_WIDE: [&str; 4] = ["exec", "exit", "execve", "execveat"];
 /// How often a test run repeats a program.
 const REPEAT: &str = "1000000";
 /// Queries a second that find leakmon asleep.
@@ -35,6 +33,8 @@ const HELD: &str = "5000";
 #[derive(Deserialize)]
 struct Program {
     id: u32,
+    #[serde(rename = "type")]
+    kind: String,
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -88,7 +88,7 @@ pub fn measure(place: &Place, agents: &Agents, quick: bool) -> Result<Kernel> {
             place.run_load(load)?
         };
         let mut hooks = programs.since(&before)?;
-        hooks.retain(|hook| hook.runs > 0 && !MACHINE_WIDE.contains(&hook.name.as_str()));
+        hooks.retain(|hook| hook.runs > 0);
         let segments = hooks.iter().find(|hook| hook.name == "egress");
         let count = match kind {
             Kind::Tcp => segments.map_or(0, |hook| hook.runs),
@@ -111,7 +111,7 @@ fn statistics(on: bool) -> Result<()> {
         .with_context(|| format!("{STATISTICS} cannot be written"))
 }
 
-/// The programs that a process holds.
+/// The programs that a process holds, of those that sockets and packets come by.
 struct Held(BTreeSet<u32>);
 
 impl Held {
@@ -133,7 +133,9 @@ impl Held {
         let json = process::output(Command::new("bpftool").args(["-j", "prog", "list"]))?;
         let mut list: Vec<Program> =
             serde_json::from_str(&json).context("bpftool printed what is no list of programs")?;
-        list.retain(|program| self.0.contains(&program.id));
+        // The others are the whole machine's: they tell of processes.
+        let is_of_network = |kind: &str| kind.starts_with("cgroup") || kind == "sched_cls";
+        list.retain(|program| self.0.contains(&program.id) && is_of_network(&program.kind));
         Ok(list)
     }
 

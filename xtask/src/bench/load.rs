@@ -1,5 +1,6 @@
 //! The traffic: what sends it and what takes it, as processes of their own.
 
+use std::fs;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, ExitCode};
@@ -90,6 +91,8 @@ pub struct Sent {
     pub count: u64,
     /// In how many seconds.
     pub seconds: f64,
+    /// For how many of them the sender had a processor.
+    pub cpu: f64,
     /// Answers that came.
     pub answers: u64,
 }
@@ -175,18 +178,18 @@ fn respond(socket: &UdpSocket) {
 fn tcp(duration: Duration) -> Result<Sent> {
     let mut stream = TcpStream::connect((RESPONDER, OTHER_PORT))?;
     let buffer = vec![0x55; BULK];
-    let started = Instant::now();
+    let started = Start::now();
     let mut count = 0;
     while started.elapsed() < duration {
         count += stream.write(&buffer)? as u64;
     }
-    Ok(Sent::since(started, count, 0))
+    Ok(started.sent(count))
 }
 
 fn udp(duration: Duration) -> Result<Sent> {
     let socket = UdpSocket::bind((RESPONDER, 0))?;
     socket.connect((RESPONDER, OTHER_PORT))?;
-    let started = Instant::now();
+    let started = Start::now();
     let mut count = 0;
     while started.elapsed() < duration {
         for _ in 0..BATCH {
@@ -194,11 +197,11 @@ fn udp(duration: Duration) -> Result<Sent> {
         }
         count += u64::from(BATCH);
     }
-    Ok(Sent::since(started, count, 0))
+    Ok(started.sent(count))
 }
 
 fn calls(duration: Duration) -> Sent {
-    let started = Instant::now();
+    let started = Start::now();
     let mut count = 0;
     while started.elapsed() < duration {
         for _ in 0..CALLS {
@@ -206,11 +209,11 @@ fn calls(duration: Duration) -> Sent {
         }
         count += u64::from(CALLS);
     }
-    Sent::since(started, count, 0)
+    started.sent(count)
 }
 
 fn programs(duration: Duration) -> Result<Sent> {
-    let started = Instant::now();
+    let started = Start::now();
     let mut count = 0;
     while started.elapsed() < duration {
         let status = Command::new(TRUE).status();
@@ -219,17 +222,43 @@ fn programs(duration: Duration) -> Result<Sent> {
         }
         count += 1;
     }
-    Ok(Sent::since(started, count, 0))
+    Ok(started.sent(count))
 }
 
-impl Sent {
-    fn since(started: Instant, count: u64, answers: u64) -> Self {
+/// When the sender began, by both clocks.
+struct Start {
+    at: Instant,
+    cpu: f64,
+}
+
+impl Start {
+    fn now() -> Self {
         Self {
-            count,
-            seconds: started.elapsed().as_secs_f64(),
-            answers,
+            cpu: cpu_time("self").unwrap_or_default(),
+            at: Instant::now(),
         }
     }
+
+    fn elapsed(&self) -> Duration {
+        self.at.elapsed()
+    }
+
+    fn sent(&self, count: u64) -> Sent {
+        let seconds = self.elapsed().as_secs_f64();
+        Sent {
+            count,
+            seconds,
+            cpu: cpu_time("self").map_or(seconds, |cpu| cpu - self.cpu),
+            answers: 0,
+        }
+    }
+}
+
+/// Seconds for which the first thread of a process has had a processor (proc_pid_schedstat, Documentation/scheduler).
+pub fn cpu_time(pid: &str) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    let nanoseconds: u64 = text.split(' ').next()?.parse().ok()?;
+    Some(nanoseconds as f64 / 1e9)
 }
 
 fn queries_from_one_socket(server: SocketAddrV4, count: u32, rate: u32) -> Result<Sent> {
@@ -270,7 +299,7 @@ fn paced(count: u32, rate: u32, mut send: impl FnMut(u32) -> io::Result<()>) -> 
     if rate == 0 {
         bail!("a rate of nothing a second never ends");
     }
-    let started = Instant::now();
+    let started = Start::now();
     let mut done = 0;
     while done < count {
         let due = (started.elapsed().as_secs_f64() * f64::from(rate)) as u32;
@@ -284,7 +313,7 @@ fn paced(count: u32, rate: u32, mut send: impl FnMut(u32) -> io::Result<()>) -> 
         }
         done = until;
     }
-    Ok(Sent::since(started, u64::from(count), 0))
+    Ok(started.sent(u64::from(count)))
 }
 
 /// Sends on a socket that does not block: when there is no room it waits.

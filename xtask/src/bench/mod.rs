@@ -22,9 +22,9 @@ mod values;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{environment, packages, process, repo};
 use place::Place;
@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn bench(args: &Args) -> Result<ExitCode> {
     let missing = packages::missing_of(&["bpftool", "ip", "tcpdump"]);
     if !missing.is_empty() {
-        anyhow::bail!("{}", packages::report(&missing));
+        bail!("{}", packages::report(&missing));
     }
     process::run(environment::cargo().args(["build", "--release", "--package", "leakmon"]))?;
     let leakmon = repo::target_dir()?.join("release/leakmon");
@@ -98,7 +98,12 @@ fn bench(args: &Args) -> Result<ExitCode> {
         command.arg("--quick");
     }
     command.arg("measure").arg(leakmon);
-    let results: Results = serde_json::from_str(&process::output(&mut command)?)
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.context("cannot start a shell as root")?;
+    if !output.status.success() {
+        bail!("nothing was measured to the end: the reason is above");
+    }
+    let results: Results = serde_json::from_slice(&output.stdout)
         .context("the measuring process printed what are no results")?;
 
     println!("{}", page::table(&results));
@@ -119,7 +124,7 @@ fn measure(place: &Place, leakmon: &std::path::Path, quick: bool) -> Result<Resu
     say("kernel cost of each hook");
     let kernel = kernel::measure(place, &agents, quick)?;
     say("throughput, in turns with and without an agent");
-    let throughput = throughput::measure(place, &agents, quick)?;
+    let throughput = throughput::measure(place, &agents, &sinks, quick)?;
     say("latency");
     let latency = latency::measure(place, &agents, quick)?;
     say("queries a second");

@@ -208,10 +208,11 @@ fn throughput_section(page: &mut String, all: &[Throughput]) {
         page,
         "## Everything else on the machine\n\n\
          In turns: nobody watches, leakmon does, nobody does, tcpdump does (`tcpdump -i any -w /dev/null port 53`), and again. Each watched\n\
-         run is compared with the two bare ones beside it; here are the medians, and the least and the most in parentheses.\n\
-         The datagrams have 64 bytes and meet a receiver that throws them away: no datagram has less to share the cost with.\n\
-         The system call is getppid, the program `true`: leakmon asks the kernel to tell when programs start, and to do so the kernel\n\
-         looks at every system call of every process.\n",
+         run is compared with the two bare ones beside it; here are the medians, and the least and the most in parentheses. The figures\n\
+         are for each second in which sender and receiver really had a processor, so that other programs disturb them little; only\n\
+         those of the programs are by the clock on the wall.\n\n\
+         The datagrams have 64 bytes and meet a receiver that throws them away: no datagram has less to share the cost with. The system\n\
+         call is getppid, the cheapest there is: an agent that listens to any one system call slows every call of every process. The program is /bin/true.\n",
     );
     heading(
         page,
@@ -265,10 +266,11 @@ fn rate_section(page: &mut String, rates: &[Rate]) {
         page,
         &[
             "",
+            "sender alone",
             "leakmon",
-            "loses at",
+            "leakmon loses",
             "tcpdump",
-            "loses at",
+            "tcpdump loses",
             "leakmon by tcpdump",
         ],
     );
@@ -318,7 +320,10 @@ fn latency_section(page: &mut String, results: &Results) {
          with `-l --immediate-mode`: without that it gathers packets for up to a second.\n",
         latency.leakmon.len()
     );
-    heading(page, &["", "half of them", "99 of 100", "all"]);
+    heading(
+        page,
+        &["", "half of them within", "99 of 100", "the longest"],
+    );
     for (name, values) in [("leakmon", &latency.leakmon), ("tcpdump", &latency.tcpdump)] {
         let cell = |share| format!("{} µs", thousands(quantile(values, share)));
         row(page, &[name.to_owned(), cell(0.5), cell(0.99), cell(1.0)]);
@@ -389,19 +394,9 @@ fn memory_section(page: &mut String, all: &[Memory]) {
             ],
         );
     }
-    let each = |one: &Memory| {
-        let waiting = (one.sent as f64).min(one.rate * 10.0);
-        let grown = one.peak.saturating_sub(one.before.all) as f64;
-        format!("{:.0} bytes", grown / waiting)
-    };
-    let each: Vec<String> = all.iter().map(each).collect();
-    let _ = writeln!(
-        page,
-        "\nThe growth up to the peak, for each query of ten seconds: {}.",
-        each.join(" and ")
-    );
     add(
         page,
-        "\n*Later* is 11 seconds after the last query, when the last one without an answer has been given up.",
+        "\nA query is *not waited for* when 32,768 later ones wait for an answer as well: leakmon says it, and stops waiting. *Later* is 11\n\
+         seconds after the last query, when nothing waits any more.",
     );
 }

@@ -13,7 +13,8 @@ use crate::process;
 /// Makes the place, runs what it is told to with the cgroup and the namespace as its last arguments, and takes the
 /// place away, also after an error, a signal or a crash. What a killed shell has left, the next one takes away.
 ///
-/// The kernel's statistics of BPF programs are put back as they were: they cost every program on the machine.
+/// The kernel's statistics of BPF programs are put back as they were: they cost every program on the machine. Two
+/// benchmarks at once would also put back each other's.
 const SCRIPT: &str = r#"
 root=$1
 shift
@@ -42,7 +43,12 @@ tidy() {
 }
 for place in "$root/$prefix"* "/run/netns/$prefix"*; do
     name=${place##*/}
-    if [ -e "$place" ] && [ ! -d "/proc/${name#"$prefix"}" ]; then remove "$name" || true; fi
+    [ -e "$place" ] || continue
+    if grep -q "$prefix" "/proc/${name#"$prefix"}/cmdline" 2> /dev/null; then
+        echo "error: another benchmark is running, and each would measure the other: wait for its end" >&2
+        exit 2
+    fi
+    remove "$name" || true
 done
 trap tidy EXIT
 trap 'exit 129' HUP

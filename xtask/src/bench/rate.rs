@@ -154,6 +154,7 @@ mod tests {
             sent: Sent {
                 count: rate.into(),
                 seconds: 1.0,
+                cpu: 1.0,
                 answers: 0,
             },
             seen: u64::from(rate) - lost,
