@@ -42,15 +42,18 @@ const QUERIES_A_SECOND: f64 = 99_000.0;
 const P99_MICROS: f64 = 5000.0;
 const RESIDENT: u64 = 30_000_000;
 
-const OTHER_CAUSE: &str = "A segment of bulk TCP is up to 64 KB, and copying that much between two runs leaves the programs nothing in the \
-processor's caches: among small datagrams the same `interface` takes a few nanoseconds. Egress and ingress also ask for the state of \
-the connection, to know whether it has only begun. With so many bytes a packet it is a small part of the whole.";
-const QUERY_CAUSE: &str = "The work itself is far less, as the runs with leakmon held still show. The rest is waking leakmon, which the kernel does at \
-most once a millisecond, so for every second query at this rate: an interrupt that the processor sends itself, which on a virtual \
-machine leaves the guest; and the woken leakmon may take the sender's processor at once. A fresh socket adds the programs that learn \
-its owner and forget it again.";
-const THROUGHPUT_CAUSE: &str = "Each packet passes three programs here, because both of its ends are on one machine, and the kernel's way to each of them \
-comes on top of the program's own time. What differs by less than the bare runs do among themselves is noise.";
+const OTHER_CAUSE: &str = "Egress and ingress also ask for the state of a TCP connection, to know whether it has only begun; and a segment of up \
+to 64 KB that is copied between two runs takes the programs' place in the processor's caches. Which of the two weighs \
+more was not separated. With so many bytes a packet it is a small part of the whole.";
+const QUERY_CAUSE: &str = "From one socket the work itself is far less, as the run with leakmon held still shows; a fresh socket adds the \
+programs that learn its owner and forget it again (*others* below), and with them is over the budget even so. The rest \
+is waking leakmon, which the kernel does at most once a millisecond, so for every second query at this rate: \
+presumably the interrupt that the processor sends itself for it, which on a virtual machine leaves the guest, and the \
+woken leakmon, which may take the sender's processor at once.";
+const THROUGHPUT_CAUSE: &str = "Each packet passes three programs here, because both of its ends are on one machine. A profile of the sender of \
+datagrams, taken once by hand, has about a quarter of what is lost in the programs themselves, and most of the rest in \
+the kernel's way to them: `__cgroup_bpf_run_filter_skb` twice, and the hook on the interface, which is there for \
+packet sockets alone.";
 const RATE_CAUSE: &str = "leakmon reads, judges and prints on one thread, and its processor time for a query (see below) is what one core has to \
 give at this rate. The sender and the kernel's part need the other core.";
 const RATE_LIMIT: &str = "Nothing was lost, but the sender got no further, and alone it would not get far enough either on this machine. What it \

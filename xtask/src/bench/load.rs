@@ -146,19 +146,13 @@ fn print(result: &impl Serialize) -> Result<()> {
 }
 
 fn sinks() -> Result<()> {
-    let tcp = TcpListener::bind((RESPONDER, OTHER_PORT)).context("TCP")?;
     // Nobody reads these two: what finds no room is thrown away behind leakmon's hooks.
     let _udp = UdpSocket::bind((RESPONDER, OTHER_PORT)).context("UDP")?;
     let _silent = UdpSocket::bind((SILENT, DNS_PORT)).context("DNS")?;
     let responder = UdpSocket::bind((RESPONDER, DNS_PORT)).context("DNS")?;
-    thread::spawn(move || respond(&responder));
     println!("ready");
     io::stdout().flush()?;
-    let mut buffer = vec![0; BULK];
-    for connection in tcp.incoming() {
-        let mut connection = connection?;
-        while connection.read(&mut buffer).is_ok_and(|read| read > 0) {}
-    }
+    respond(&responder);
     Ok(())
 }
 
@@ -175,13 +169,27 @@ fn respond(socket: &UdpSocket) {
     }
 }
 
+/// Both ends in one thread: which of two would run where, and when, would matter more than what is measured.
 fn tcp(duration: Duration) -> Result<Sent> {
-    let mut stream = TcpStream::connect((RESPONDER, OTHER_PORT))?;
-    let buffer = vec![0x55; BULK];
+    let listener = TcpListener::bind((RESPONDER, OTHER_PORT)).context("TCP")?;
+    let mut sender = TcpStream::connect((RESPONDER, OTHER_PORT))?;
+    let (mut receiver, _) = listener.accept()?;
+    sender.set_nonblocking(true)?;
+    receiver.set_nonblocking(true)?;
+    let mut buffer = vec![0x55; BULK];
     let started = Start::now();
     let mut count = 0;
     while started.elapsed() < duration {
-        count += stream.write(&buffer)? as u64;
+        match sender.write(&buffer) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        while let Ok(read) = receiver.read(&mut buffer)
+            && read > 0
+        {
+            count += read as u64;
+        }
     }
     Ok(started.sent(count))
 }
@@ -234,7 +242,7 @@ struct Start {
 impl Start {
     fn now() -> Self {
         Self {
-            cpu: cpu_time("self").unwrap_or_default(),
+            cpu: cpu_time().unwrap_or_default(),
             at: Instant::now(),
         }
     }
@@ -248,15 +256,15 @@ impl Start {
         Sent {
             count,
             seconds,
-            cpu: cpu_time("self").map_or(seconds, |cpu| cpu - self.cpu),
+            cpu: cpu_time().map_or(seconds, |cpu| cpu - self.cpu),
             answers: 0,
         }
     }
 }
 
-/// Seconds for which the first thread of a process has had a processor (proc_pid_schedstat, Documentation/scheduler).
-pub fn cpu_time(pid: &str) -> Option<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+/// Seconds for which this thread has had a processor (Documentation/scheduler/sched-stats.rst).
+fn cpu_time() -> Option<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds: u64 = text.split(' ').next()?.parse().ok()?;
     Some(nanoseconds as f64 / 1e9)
 }

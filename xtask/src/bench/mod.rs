@@ -124,7 +124,7 @@ fn measure(place: &Place, leakmon: &std::path::Path, quick: bool) -> Result<Resu
     say("kernel cost of each hook");
     let kernel = kernel::measure(place, &agents, quick)?;
     say("throughput, in turns with and without an agent");
-    let throughput = throughput::measure(place, &agents, &sinks, quick)?;
+    let throughput = throughput::measure(place, &agents, quick)?;
     say("latency");
     let latency = latency::measure(place, &agents, quick)?;
     say("queries a second");

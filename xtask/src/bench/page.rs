@@ -209,10 +209,11 @@ fn throughput_section(page: &mut String, all: &[Throughput]) {
         "## Everything else on the machine\n\n\
          In turns: nobody watches, leakmon does, nobody does, tcpdump does (`tcpdump -i any -w /dev/null port 53`), and again. Each watched\n\
          run is compared with the two bare ones beside it; here are the medians, and the least and the most in parentheses. The figures\n\
-         are for each second in which sender and receiver really had a processor, so that other programs disturb them little; only\n\
-         those of the programs are by the clock on the wall.\n\n\
-         The datagrams have 64 bytes and meet a receiver that throws them away: no datagram has less to share the cost with. The system\n\
-         call is getppid, the cheapest there is: an agent that listens to any one system call slows every call of every process. The program is /bin/true.\n",
+         are for each second in which the sender really had a processor, so that other programs disturb them little; only those of\n\
+         the programs are by the clock on the wall.\n\n\
+         TCP has both of its ends in one thread, and what the datagrams are sent to throws them away: no traffic has less to share\n\
+         the cost with. The system call is getppid, the cheapest there is: an agent that listens to any one system call slows every\n\
+         call of every process. The program is /bin/true.\n",
     );
     heading(
         page,

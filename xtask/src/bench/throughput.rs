@@ -1,21 +1,16 @@
 //! Throughput of what is no DNS, in turns: nobody watches, leakmon does, nobody does, tcpdump does.
 //!
-//! By the time for which sender and receiver have a processor, so that it matters little what else runs on the machine.
+//! By the time for which the sender has a processor, so that it matters little what else runs on the machine.
 
 use anyhow::Result;
 
 use super::agent::{Agents, Output};
-use super::load::{Sent, cpu_time};
-use super::place::{Place, Running};
+use super::load::Sent;
+use super::place::Place;
 use super::results::{Kind, Throughput};
 
 /// Measures it.
-pub fn measure(
-    place: &Place,
-    agents: &Agents,
-    sinks: &Running,
-    quick: bool,
-) -> Result<Vec<Throughput>> {
+pub fn measure(place: &Place, agents: &Agents, quick: bool) -> Result<Vec<Throughput>> {
     let (rounds, millis) = if quick { (3, "200") } else { (7, "600") };
     let loads = [
         (Kind::Tcp, "tcp"),
@@ -33,18 +28,13 @@ pub fn measure(
         };
         (result, load)
     });
-    let sinks_pid = sinks.0.id().to_string();
     for _ in 0..rounds {
         let mut turn = |into: fn(&mut Throughput) -> &mut Vec<f64>| -> Result<()> {
             for (result, load) in &mut results {
-                let sinks_before = cpu_time(&sinks_pid);
                 let sent: Sent = place.run_load(&[load, millis])?;
-                let rate = match (result.kind, sinks_before, cpu_time(&sinks_pid)) {
+                let rate = match result.kind {
                     // A program's start and end are not its starter's time.
-                    (Kind::Programs, ..) => sent.rate(),
-                    (Kind::Tcp, Some(before), Some(after)) => {
-                        sent.count as f64 / (sent.cpu + after - before)
-                    }
+                    Kind::Programs => sent.rate(),
                     _ => sent.count as f64 / sent.cpu,
                 };
                 into(result).push(rate);
