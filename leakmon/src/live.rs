@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Packets handed over before signals and ticks get their turn again.
-const BATCH: usize = 1024;
+pub const BATCH: usize = 1024;
 
 /// A running capture.
 pub struct Live {

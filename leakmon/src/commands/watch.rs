@@ -15,7 +15,7 @@ use super::{
 use crate::{
     capture::{CaptureError, Event, Options, machine, recording::Writer},
     cli,
-    live::Live,
+    live::{self, Live},
     pipeline::Pipeline,
     privilege,
     sink::printable,
@@ -29,8 +29,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// The kernel programs wake the agent once in a while only ([`leakmon_common::WAKE_NS`]): what they sent since is looked
 /// for after that time.
 const SECOND_LOOK: Duration = Duration::from_millis(2);
-/// Batches read after the end was asked for: more than the ring buffer holds.
-const LAST_BATCHES: usize = 64;
+/// Bytes that the shortest record takes in the ring buffer: a process's event with its head of eight bytes
+/// (`BPF_RINGBUF_HDR_SZ`, include/uapi/linux/bpf.h).
+const SHORTEST_RECORD: usize = size_of::<leakmon_common::ProcessEvent>() + 8;
 
 /// Watches until told to stop.
 ///
@@ -109,7 +110,8 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         }
     }
     // What the kernel has sent by now still belongs to the run; a flood must not keep it from ending.
-    for _ in 0..LAST_BATCHES {
+    let most = args.buffer as usize / SHORTEST_RECORD;
+    for _ in 0..=most / live::BATCH {
         let mut events = Vec::new();
         let emptied = live.take(|event| events.push(event));
         run.take(events, live.now())?;
