@@ -92,7 +92,7 @@ pub enum Record {
     Packet(Packet),
     /// A process made another one, of this pid.
     Fork(Owner, u32),
-    /// A process asks for another program.
+    /// What the program was started with that a process is about to run.
     Arguments(Owner, Arguments),
     /// A process runs another program from now on.
     Exec(Owner),

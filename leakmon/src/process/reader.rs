@@ -26,7 +26,7 @@ const SHORT_CMDLINE: usize = 8192;
 const MAX_ANCESTORS: usize = 16;
 /// Most processes remembered as read.
 const MAX_KNOWN: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
-/// Most processes that are about to run another program.
+/// Most processes of which a beginning is told and not yet looked at.
 const MAX_ASKED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -47,7 +47,7 @@ struct Fork {
     at_ns: u64,
 }
 
-/// What a process handed to execve(2), as the kernel programs saw it.
+/// What a program was started with, as the kernel programs found it on its stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     /// The path, as it was written.
@@ -67,7 +67,7 @@ pub struct Reader {
     tick_ns: u64,
     users: Vec<(u32, String)>,
     known: LruCache<u32, Known>,
-    /// Pid → what it asked to become.
+    /// Pid → what its new program was started with, until the news that it runs.
     asked: LruCache<u32, Arguments>,
     /// Pid → where it came from.
     forks: LruCache<u32, Fork>,
@@ -151,7 +151,7 @@ impl Reader {
         }
     }
 
-    /// A process asks for another program.
+    /// A process is about to run another program.
     pub fn asks(&mut self, owner: &Owner, arguments: Arguments) {
         self.asked.put(owner.tgid, arguments);
     }
