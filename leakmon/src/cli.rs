@@ -20,6 +20,10 @@ pub struct Cli {
 pub enum Command {
     /// Watch this machine and tell of every leak as it happens.
     Watch(Watch),
+    /// Show what programs were told about proxies, and what will leak by it.
+    ///
+    /// Loads nothing into the kernel, and needs root only for other users' programs. The exit code is 1 if anything will leak.
+    Audit(Audit),
     /// Run a recording through everything behind capture, with the same output as when it was made.
     Replay(Replay),
     /// Show what this machine offers leakmon, and how to get what is missing.
@@ -85,6 +89,26 @@ pub struct Watch {
     /// Room for events that wait to be read, as 512K or 32M; a power of two. More of it loses less in a flood.
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub buffer: u32,
+}
+
+/// Options of `audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Only your own programs.
+    #[arg(long)]
+    pub user: bool,
+
+    /// Programs that were told nothing, too.
+    #[arg(long)]
+    pub all: bool,
+
+    /// Write one JSON object a line, as docs/events.schema.json describes.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Only this process and its descendants; may be given several times.
+    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
 }
 
 /// Options of `replay`.

@@ -1,23 +1,33 @@
 //! The events of this machine, now: what the kernel programs send, with the processes they name.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use leakmon_common::Owner;
+use lru::LruCache;
 
 use crate::{
     capture::{CaptureError, Degradation, Event, Kernel, Options, Packet, Record, machine},
     model::Process,
-    process::{Interfaces, Reader},
+    posture::{Programs, Watcher},
+    process::{Interfaces, Reader, Table, app_of},
     time::Timestamp,
 };
 
 /// Packets handed over before signals and ticks get their turn again.
 pub const BATCH: usize = 1024;
 
+/// Processes of which is remembered whose app they belong to.
+const MAX_FIRSTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
 /// A running capture.
 pub struct Live {
     kernel: Kernel,
     reader: Reader,
+    /// The processes that were given out.
+    table: Table,
+    /// Pid → the process that was seen to act, and its app's first one.
+    firsts: LruCache<u32, (Arc<Process>, Arc<Process>)>,
+    postures: Watcher,
     interfaces: Interfaces,
     /// The processes that were there before, until they are taken.
     waiting: Vec<Arc<Process>>,
@@ -28,7 +38,7 @@ impl Live {
     ///
     /// # Errors
     /// As [`Kernel::attach`].
-    pub fn start(options: &Options) -> Result<Self, CaptureError> {
+    pub fn start(options: &Options, programs: Arc<Programs>) -> Result<Self, CaptureError> {
         let kernel = Kernel::attach(options)?;
         let mut interfaces = Interfaces::default();
         for interface in kernel.interfaces() {
@@ -38,6 +48,9 @@ impl Live {
         Ok(Self {
             waiting: reader.running(),
             reader,
+            table: Table::default(),
+            firsts: LruCache::new(MAX_FIRSTS),
+            postures: Watcher::new(programs),
             interfaces,
             kernel,
         })
@@ -56,10 +69,14 @@ impl Live {
         let Self {
             kernel,
             reader,
+            table,
+            firsts,
+            postures,
             interfaces,
             waiting,
         } = self;
         for process in waiting.drain(..) {
+            table.insert(Arc::clone(&process));
             give(Event::Process(process));
         }
         kernel.drain(BATCH, |record| {
@@ -83,11 +100,20 @@ impl Live {
                     .unwrap_or_default(),
             };
             for process in read {
+                table.insert(Arc::clone(&process));
                 give(Event::Process(process));
             }
             if let Record::Packet(mut packet) = record {
                 if let Some(owner) = packet.owner {
                     name_interface(reader, interfaces, &owner, &mut packet);
+                    let first = first_of(table, firsts, &owner);
+                    if let Some(posture) = postures.acts(&first, packet.at) {
+                        give(Event::Posture {
+                            at: packet.at,
+                            first: first.id(),
+                            posture,
+                        });
+                    }
                 }
                 give(Event::Packet(packet));
             }
@@ -104,9 +130,17 @@ impl Live {
             // An end or a beginning may be among what was lost.
             self.reader.forget();
         }
+        let now = self.kernel.now();
+        let changed = self.postures.tick(now).into_iter();
+        let changed = changed.map(|(first, posture)| Event::Posture {
+            at: now,
+            first,
+            posture,
+        });
         Ok(loss
             .into_iter()
-            .chain([Event::Tick(self.kernel.now())])
+            .chain(changed)
+            .chain([Event::Tick(now)])
             .collect())
     }
 
@@ -121,6 +155,23 @@ impl Live {
     pub fn now(&self) -> Timestamp {
         self.kernel.now()
     }
+}
+
+/// The first process of the app of whoever used a socket, worked out once.
+fn first_of(
+    table: &mut Table,
+    firsts: &mut LruCache<u32, (Arc<Process>, Arc<Process>)>,
+    owner: &Owner,
+) -> Arc<Process> {
+    let process = table.actor(owner).process;
+    if let Some((known, first)) = firsts.get(&owner.tgid)
+        && Arc::ptr_eq(known, &process)
+    {
+        return Arc::clone(first);
+    }
+    let (_, first) = app_of(table, &process);
+    firsts.put(owner.tgid, (process, Arc::clone(&first)));
+    first
 }
 
 fn name_interface(

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use leakmon::{
     cli::{Cli, Command},
-    commands::{FAILED, doctor, replay, watch},
+    commands::{FAILED, audit, doctor, replay, watch},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         .init();
     let result = match &cli.command {
         Command::Watch(args) => watch::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Doctor => doctor::run(),
     };

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
@@ -281,6 +281,16 @@ impl ProxyProtocol {
             Self::Socks5 => "socks5",
         }
     }
+
+    /// The protocol as prose has it.
+    #[must_use]
+    pub fn in_prose(self) -> &'static str {
+        match self {
+            Self::Socks4 => "SOCKS4",
+            Self::Socks4a => "SOCKS4a",
+            Self::Socks5 => "SOCKS5",
+        }
+    }
 }
 
 /// What a proxy was asked to reach.
@@ -364,7 +374,7 @@ impl Confidence {
 }
 
 /// Who is meant to turn names into addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolves {
     /// The program itself.
@@ -378,7 +388,7 @@ pub enum Resolves {
 }
 
 /// A proxy as a finding names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxySetting {
     /// `socks4`, `socks4a`, `socks5`, `http`, `https`.
     pub scheme: String,
@@ -401,9 +411,10 @@ impl std::fmt::Display for ProxySetting {
 }
 
 /// One piece of what a verdict rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Where it comes from: `command-line`, `query`, `answer`, `handshake`.
+    /// Where it comes from: `query`, `answer`, `handshake`; for what a program was told, the kind of place, as
+    /// `command-line`, `environment`, `policy`, `preferences`.
     pub source: String,
     /// What it says.
     pub detail: String,
@@ -417,6 +428,86 @@ impl Evidence {
             detail: detail.into(),
         }
     }
+}
+
+/// Something that a program's settings let leak.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leak {
+    /// What is told to a resolver past the proxy.
+    pub what: String,
+    /// Whether it does leak, or only under a condition that is said.
+    pub certain: bool,
+    /// What to change.
+    pub stop: String,
+}
+
+/// Where a program's connections go, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteKind {
+    /// Nothing is said about a proxy.
+    Untold,
+    /// Told to go direct.
+    Direct,
+    /// All through a proxy.
+    Proxy,
+    /// Some through a proxy.
+    Depends,
+    /// Not known.
+    Unknown,
+}
+
+/// What a program was told about proxies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setup {
+    /// When it was read.
+    pub ts: Timestamp,
+    /// Said before, and changed since.
+    #[serde(skip_serializing_if = "is_false")]
+    pub update: bool,
+    /// The program that a person would name; `null` for a profile on disk.
+    pub app: Option<Arc<App>>,
+    /// Its first process; `null` for a profile on disk.
+    pub process: Option<Arc<Process>>,
+    /// The profile on disk; `null` for a running program.
+    pub profile: Option<Profile>,
+    /// Where its connections go.
+    pub route: RouteKind,
+    /// The proxy for everything, or what comes first for it.
+    pub proxy: Option<ProxySetting>,
+    /// Who turns the names of its connections into addresses.
+    pub resolves: Resolves,
+    /// What is reached without the proxy, in the program's own language.
+    pub bypass: Vec<String>,
+    /// What it is, when it is a proxy itself.
+    pub role: Option<String>,
+    /// What leaks by these settings.
+    pub leaks: Vec<Leak>,
+    /// Where this is written, and what it means.
+    pub evidence: Vec<Evidence>,
+    /// What other places say, which do not count beside it.
+    pub overruled: Vec<Evidence>,
+    /// What stops the program from resolving names itself.
+    pub advice: Option<String>,
+}
+
+impl Setup {
+    /// Whether something leaks by these settings for sure.
+    #[must_use]
+    pub fn will_leak(&self) -> bool {
+        self.leaks.iter().any(|leak| leak.certain)
+    }
+}
+
+/// A profile on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// The program that it belongs to, as `Firefox`.
+    pub program: String,
+    /// Its folder or file.
+    pub path: String,
+    /// Whose it is.
+    pub user: Option<String>,
 }
 
 /// A verdict with its proof.
@@ -509,6 +600,8 @@ pub enum Report {
     Answer(Answer),
     /// A proxy was asked for something.
     Proxy(ProxySession),
+    /// What a program was told about proxies.
+    Posture(Box<Setup>),
     /// A verdict.
     Finding(Box<Finding>),
     /// Something was lost.

@@ -8,9 +8,10 @@ use lru::LruCache;
 use crate::{
     capture::Event,
     detect::{Detector, Who},
-    model::{Process, Report},
-    posture::posture_of,
+    model::{Actor, Process, ProcessId, Report, Setup},
+    posture::{Posture, Programs, Subject, View, posture_of},
     process::{Table, app_of},
+    time::Timestamp,
     wire::{Decoder, Message},
 };
 
@@ -59,6 +60,8 @@ impl Filter {
 pub struct Pipeline {
     /// Pid → the process, and what was worked out of it.
     whos: LruCache<u32, (Arc<Process>, Who)>,
+    /// The apps' postures that events brought, by first process.
+    postures: LruCache<ProcessId, Arc<Posture>>,
     decoder: Decoder,
     table: Table,
     detector: Detector,
@@ -71,6 +74,7 @@ impl Pipeline {
     pub fn new(filter: Filter) -> Self {
         Self {
             whos: LruCache::new(MAX_WHOS),
+            postures: LruCache::new(MAX_WHOS),
             decoder: Decoder::default(),
             table: Table::default(),
             detector: Detector::default(),
@@ -85,6 +89,7 @@ impl Pipeline {
                 self.table.insert(process);
                 Vec::new()
             }
+            Event::Posture { at, first, posture } => self.posture(at, first, posture),
             Event::Packet(packet) => self
                 .decoder
                 .decode(&packet)
@@ -116,6 +121,43 @@ impl Pipeline {
         self.detector.message(message, who.as_ref())
     }
 
+    fn posture(&mut self, at: Timestamp, first: ProcessId, posture: Arc<Posture>) -> Vec<Report> {
+        let is_news = !posture.is_empty() || self.postures.contains(&first);
+        let update = self.postures.put(first, Arc::clone(&posture)).is_some();
+        // What was worked out before rests on the old one.
+        self.whos.clear();
+        let process = self.table.get(first.pid);
+        let Some(process) = process.filter(|process| is_news && process.id() == first) else {
+            return Vec::new();
+        };
+        let (app, _) = app_of(&mut self.table, &process);
+        let who = Who {
+            actor: Actor {
+                process: Arc::clone(&process),
+                thread: None,
+            },
+            app: Arc::clone(&app),
+            posture: Arc::clone(&posture),
+        };
+        if !self.filter.lets_pass(&mut self.table, Some(&who)) {
+            return Vec::new();
+        }
+        let setup = posture.setup(at, Some(app), Some(process), None);
+        vec![Report::Posture(Box::new(Setup { update, ..setup }))]
+    }
+
+    /// What an app was told: as an event had it, else by what is known of its first process alone.
+    fn posture_of(&mut self, first: &Process) -> Arc<Posture> {
+        if let Some(posture) = self.postures.get(&first.id()) {
+            return Arc::clone(posture);
+        }
+        Arc::new(posture_of(&Subject {
+            process: first,
+            view: &View::closed(first),
+            programs: &Programs::default(),
+        }))
+    }
+
     /// Who acted. What is known of a process is worked out once: it does not change but with the process itself.
     fn who(&mut self, owner: &Owner) -> Who {
         let actor = self.table.actor(owner);
@@ -129,7 +171,7 @@ impl Pipeline {
         }
         let (app, first) = app_of(&mut self.table, &actor.process);
         let who = Who {
-            posture: Arc::new(posture_of(&first)),
+            posture: self.posture_of(&first),
             actor,
             app,
         };

@@ -77,6 +77,12 @@ impl BootClock {
         Self { boot }
     }
 
+    /// The time now.
+    #[must_use]
+    pub fn wall_now(&self) -> Timestamp {
+        self.wall(boot_ns())
+    }
+
     /// A point in time that the kernel gave in nanoseconds since boot.
     #[must_use]
     pub fn wall(&self, boot_ns: u64) -> Timestamp {

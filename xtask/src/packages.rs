@@ -7,7 +7,7 @@ use crate::{apt, process};
 pub struct Package {
     /// The package.
     pub name: &'static str,
-    /// The programs whose presence tells that it is there.
+    /// The programs, or files by their paths, whose presence tells that it is there.
     pub programs: &'static [&'static str],
     /// What for.
     pub why: &'static str,
@@ -19,7 +19,13 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 13] = [
+pub const PACKAGES: [Package; 32] = [
+    Package {
+        name: "aria2",
+        programs: &["aria2c"],
+        why: "a downloader with HTTP proxies only",
+        services: &[],
+    },
     Package {
         name: "bind9-dnsutils",
         programs: &["dig"],
@@ -45,9 +51,51 @@ pub const PACKAGES: [Package; 13] = [
         services: &[],
     },
     Package {
+        name: "dante-server",
+        programs: &["danted"],
+        why: "a SOCKS proxy with a configuration file",
+        services: &["danted.service"],
+    },
+    Package {
+        name: "dconf-cli",
+        programs: &["dconf"],
+        why: "makes GNOME's settings without a desktop",
+        services: &[],
+    },
+    Package {
+        name: "dconf-gsettings-backend",
+        programs: &["/usr/share/doc/dconf-gsettings-backend/copyright"],
+        why: "reads GNOME's settings",
+        services: &[],
+    },
+    Package {
+        name: "default-jre-headless",
+        programs: &["java"],
+        why: "-DsocksProxyHost",
+        services: &[],
+    },
+    Package {
         name: "dnsmasq-base",
         programs: &["dnsmasq"],
         why: "the lab's name server",
+        services: &[],
+    },
+    Package {
+        name: FIREFOX,
+        programs: &["firefox-esr"],
+        why: "a browser with its settings in files",
+        services: &[],
+    },
+    Package {
+        name: "git",
+        programs: &["git"],
+        why: "http.proxy",
+        services: &[],
+    },
+    Package {
+        name: "gsettings-desktop-schemas",
+        programs: &["/usr/share/glib-2.0/schemas/org.gnome.system.proxy.gschema.xml"],
+        why: "GNOME's proxy settings",
         services: &[],
     },
     Package {
@@ -57,15 +105,63 @@ pub const PACKAGES: [Package; 13] = [
         services: &[],
     },
     Package {
+        name: "libglib2.0-bin",
+        programs: &["gsettings"],
+        why: "shows GNOME's settings",
+        services: &[],
+    },
+    Package {
         name: "microsocks",
         programs: &["microsocks"],
         why: "a SOCKS5 proxy",
         services: &["microsocks.service"],
     },
     Package {
+        name: "netcat-openbsd",
+        programs: &["nc.openbsd"],
+        why: "ssh's way through a SOCKS proxy",
+        services: &[],
+    },
+    Package {
+        name: "openssh-client",
+        programs: &["ssh", "ssh-keygen"],
+        why: "ssh -D",
+        services: &[],
+    },
+    Package {
+        name: "openssh-server",
+        programs: &["sshd"],
+        why: "the other end of ssh -D",
+        services: &["ssh.service", "ssh.socket"],
+    },
+    Package {
+        name: "privoxy",
+        programs: &["privoxy"],
+        why: "forward-socks4 and its relatives",
+        services: &["privoxy.service"],
+    },
+    Package {
+        name: "proxychains4",
+        programs: &["proxychains4"],
+        why: "proxy_dns",
+        services: &[],
+    },
+    Package {
         name: "python3",
         programs: &["python3"],
         why: "the lab's web server",
+        services: &[],
+    },
+    Package {
+        name: "python3-requests",
+        programs: &["/usr/lib/python3/dist-packages/requests/__init__.py"],
+        why: "socks5 and socks5h",
+        services: &[],
+    },
+    Package {
+        name: "python3-socks",
+        programs: &["/usr/lib/python3/dist-packages/socks.py"],
+        why: "SOCKS for Python's requests",
         services: &[],
     },
     Package {
@@ -87,9 +183,27 @@ pub const PACKAGES: [Package; 13] = [
         services: &["tor.service"],
     },
     Package {
+        name: "torsocks",
+        programs: &["torsocks"],
+        why: "takes a program's connections to tor",
+        services: &[],
+    },
+    Package {
+        name: "tsocks",
+        programs: &["tsocks"],
+        why: "takes a program's connections to a SOCKS proxy",
+        services: &[],
+    },
+    Package {
         name: "util-linux",
         programs: &["setpriv", "unshare"],
         why: "makes namespaces, drops privileges",
+        services: &[],
+    },
+    Package {
+        name: "wget",
+        programs: &["wget"],
+        why: "a downloader without SOCKS",
         services: &[],
     },
     Package {
@@ -101,6 +215,7 @@ pub const PACKAGES: [Package; 13] = [
 ];
 
 const CHROMIUM: &str = "chromium";
+const FIREFOX: &str = "firefox-esr";
 
 impl Package {
     /// Whether the tests can use what they want of it.
@@ -108,15 +223,20 @@ impl Package {
         let found = |program: &&str| process::find_in(SEARCHED.as_ref(), program);
         let all_found = self.programs.iter().all(|program| found(program).is_some());
         all_found
-            && !(self.name == CHROMIUM && found(&CHROMIUM).is_some_and(|path| apt::is_snap(&path)))
+            && !(self.is_browser() && found(&self.name).is_some_and(|path| apt::is_snap(&path)))
     }
 
     /// What to do when apt cannot mend it.
     pub fn by_hand(&self) -> Option<&'static str> {
-        (self.name == CHROMIUM && apt::is_ubuntu()).then_some(
-            "Ubuntu has Chromium as a snap only, whose sandbox keeps it out of the lab: link a Chromium that \
-             is no snap (an unpacked upstream build will do) as /usr/local/bin/chromium; until then its tests are skipped",
+        (self.is_browser() && apt::is_ubuntu()).then_some(
+            "Ubuntu has browsers as snaps only, whose sandbox keeps them out of the lab: link one that is no snap (an \
+             unpacked upstream build will do) as /usr/local/bin/chromium or /usr/local/bin/firefox-esr; until then its \
+             tests are skipped",
         )
+    }
+
+    fn is_browser(&self) -> bool {
+        [CHROMIUM, FIREFOX].contains(&self.name)
     }
 }
 

@@ -21,7 +21,8 @@ pub use kernel::{Degradation, Kernel, Options, Trial, try_hooks};
 pub use links::Interface;
 
 use crate::{
-    model::{Process, Transport},
+    model::{Process, ProcessId, Transport},
+    posture::Posture,
     process::Arguments,
     time::Timestamp,
 };
@@ -105,6 +106,15 @@ pub enum Record {
 pub enum Event {
     /// A process that later events refer to, or a new state of one.
     Process(Arc<Process>),
+    /// What an app was told, as far as it could be read, given by its first process.
+    Posture {
+        /// When it was read.
+        at: Timestamp,
+        /// The app's first process.
+        first: ProcessId,
+        /// What it was told.
+        posture: Arc<Posture>,
+    },
     /// A packet of interest.
     Packet(Packet),
     /// Events that found no room on their way up.
@@ -131,7 +141,9 @@ impl Event {
         match self {
             Self::Process(_) => None,
             Self::Packet(packet) => Some(packet.at),
-            Self::Loss { at, .. } | Self::Tick(at) | Self::End(at) => Some(*at),
+            Self::Posture { at, .. } | Self::Loss { at, .. } | Self::Tick(at) | Self::End(at) => {
+                Some(*at)
+            }
         }
     }
 }

@@ -18,13 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Direction, Event, Packet, Reason, machine};
 use crate::{
-    model::{Process, Transport},
+    model::{Process, ProcessId, Transport},
+    posture::Posture,
     time::Timestamp,
 };
 
 const MAGIC: &[u8; 8] = b"leakmon\n";
-/// The format that is written, and the only one that is read.
-const VERSION: u32 = 1;
+/// The format that is written. Format 1, which is read too, has no postures.
+const VERSION: u32 = 2;
 /// Longest content of a block. Writing keeps to a fraction of it; a longer one is damage, not data.
 const MAX_BLOCK: u32 = 16 * 1024 * 1024;
 /// A block is closed when it has this many bytes.
@@ -51,7 +52,7 @@ pub enum RecordingError {
         path: PathBuf,
     },
     /// It was made by another leakmon.
-    #[error("{} has format {found}, and this leakmon reads format {VERSION}: use the leakmon that recorded it", .path.display())]
+    #[error("{} has format {found}, and this leakmon reads up to {VERSION}: use the leakmon that recorded it", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -217,7 +218,7 @@ impl<R: Read> Reader<R> {
             return Err(RecordingError::Foreign { path: reader.path });
         }
         match u32::from_le_bytes(version) {
-            VERSION => Ok(reader),
+            1..=VERSION => Ok(reader),
             found => Err(RecordingError::Version {
                 path: reader.path,
                 found,
@@ -309,7 +310,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// An event as format 1 has it.
+/// An event as the format has it. New kinds come last: that keeps older recordings readable.
 #[derive(Serialize, Deserialize)]
 enum Recorded {
     Process(RecordedProcess),
@@ -322,6 +323,13 @@ enum Recorded {
     },
     Tick(u64),
     End(u64),
+    Posture {
+        at: u64,
+        pid: u32,
+        started_ns: Option<u64>,
+        /// With what it is made of ([`crate::posture::Posture`]): a change of those types is a new format too.
+        posture: Arc<Posture>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -412,6 +420,12 @@ impl From<&Event> for Recorded {
                 wire_len: packet.wire_len,
                 payload: packet.payload.clone(),
             }),
+            Event::Posture { at, first, posture } => Self::Posture {
+                at: at.0,
+                pid: first.pid,
+                started_ns: first.started_ns,
+                posture: Arc::clone(posture),
+            },
             Event::Loss {
                 at,
                 events,
@@ -494,6 +508,16 @@ impl From<Recorded> for Event {
                 queries,
                 since: Timestamp(since),
             },
+            Recorded::Posture {
+                at,
+                pid,
+                started_ns,
+                posture,
+            } => Self::Posture {
+                at: Timestamp(at),
+                first: ProcessId { pid, started_ns },
+                posture,
+            },
             Recorded::Tick(at) => Self::Tick(Timestamp(at)),
             Recorded::End(at) => Self::End(Timestamp(at)),
         }
@@ -547,6 +571,17 @@ mod tests {
                 since: Timestamp(10),
             },
             Event::Tick(Timestamp(30)),
+            Event::Posture {
+                at: Timestamp(35),
+                first: ProcessId {
+                    pid: 7,
+                    started_ns: Some(1),
+                },
+                posture: Arc::new(Posture {
+                    role: Some("tor, a SOCKS proxy".into()),
+                    ..Posture::default()
+                }),
+            },
             Event::End(Timestamp(40)),
         ]
     }
@@ -633,11 +668,11 @@ mod tests {
             Some(RecordingError::Foreign { .. } | RecordingError::Truncated { .. })
         ));
         let mut newer = recorded();
-        newer[8] = 2;
+        newer[8] = 3;
         let (_, error) = read(&newer);
         assert_eq!(
             error.unwrap().to_string(),
-            "file has format 2, and this leakmon reads format 1: use the leakmon that recorded it"
+            "file has format 3, and this leakmon reads up to 2: use the leakmon that recorded it"
         );
     }
 }

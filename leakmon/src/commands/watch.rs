@@ -1,6 +1,6 @@
 //! `leakmon watch`: this machine, as it happens.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -61,11 +61,12 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     ports.push(DNS_PORT);
     // Signals are caught before anything is attached, so that none is missed.
     let mut signals = Signals::new()?;
-    let mut live = Live::start(&Options {
+    let options = Options {
         cgroup: cgroup.clone(),
         ports,
         ring_bytes: args.buffer,
-    })?;
+    };
+    let mut live = Live::start(&options, Arc::default())?;
     // Before privileges are given up, and not for a run that does not begin.
     let recording = args.record.as_deref().map(Writer::create).transpose()?;
     privilege::drop_unneeded()

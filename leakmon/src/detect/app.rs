@@ -11,7 +11,7 @@ use crate::{
         App, Confidence, Endpoint, Evidence, Finding, FindingKind, ProxyProtocol, ProxySession,
         ProxySetting, Resolves, Severity,
     },
-    posture::Posture,
+    posture::{Observed, Posture, observed},
     time::Timestamp,
     wire::dns::Address,
 };
@@ -37,19 +37,6 @@ struct Lookup {
     until: Timestamp,
 }
 
-/// A proxy that the app spoke with.
-#[derive(Clone, Debug)]
-pub struct Spoken {
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// What was spoken.
-    pub protocol: ProxyProtocol,
-    /// When it was first spoken.
-    pub since: Timestamp,
-    /// The other end answered in kind.
-    confirmed: bool,
-}
-
 #[derive(Debug)]
 struct FindingState {
     finding: Finding,
@@ -65,7 +52,7 @@ pub struct AppState {
     /// What it was told.
     pub posture: Arc<Posture>,
     app: Arc<App>,
-    spoken: Vec<Spoken>,
+    spoken: Vec<Observed>,
     proxy_names: Vec<String>,
     addresses: LruCache<IpAddr, Vec<Lookup>>,
     /// Name → the queries that asked for it.
@@ -143,22 +130,17 @@ impl AppState {
 
     /// The app made a request of a proxy.
     pub fn spoke(&mut self, session: &ProxySession) {
-        let known = self
-            .spoken
-            .iter()
-            .any(|spoken| spoken.endpoint == session.proxy && spoken.protocol == session.protocol);
-        if !known && self.spoken.len() < MAX_LOOKUPS {
-            // A proxy that it was told to use is one before it answers.
-            let confirmed = self
-                .posture
-                .is_proxy_address(session.proxy.addr, session.proxy.port);
-            self.spoken.push(Spoken {
-                endpoint: session.proxy,
-                protocol: session.protocol,
-                since: session.ts,
-                confirmed,
-            });
-        }
+        // A proxy that it was told to use is one before it answers.
+        let confirmed = self
+            .posture
+            .is_proxy_address(session.proxy.addr, session.proxy.port);
+        observed::note(
+            &mut self.spoken,
+            session.proxy,
+            session.protocol,
+            session.ts,
+            confirmed,
+        );
     }
 
     /// What the app took for a proxy answered like one.
@@ -171,7 +153,7 @@ impl AppState {
     }
 
     /// A proxy that the app spoke with and that answered.
-    pub fn confirmed_proxy(&self) -> Option<&Spoken> {
+    pub fn confirmed_proxy(&self) -> Option<&Observed> {
         self.spoken.iter().find(|spoken| spoken.confirmed)
     }
 
@@ -207,7 +189,7 @@ impl AppState {
                 && session.is_none()
                 && let Some(spoken) = self.confirmed_proxy()
             {
-                evidence.push(evidence::spoken(spoken));
+                evidence.push((spoken.first, spoken.evidence()));
             }
             let finding = Finding {
                 ts: at,
@@ -259,7 +241,7 @@ impl AppState {
             port: endpoint.port,
             resolves,
         };
-        if let Some(proxy) = &self.posture.proxy {
+        if let Some(proxy) = self.posture.proxy() {
             return Some(proxy.clone());
         }
         if let Some(session) = session {

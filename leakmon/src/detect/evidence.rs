@@ -2,12 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Proof, Record, app::Spoken};
+use super::{Proof, Record};
 use crate::{
-    model::{
-        Confidence, Evidence, Process, ProxyProtocol, ProxySession, ProxySetting, Resolves,
-        Severity,
-    },
+    model::{Confidence, Evidence, Process, ProxySession, ProxySetting, Resolves, Severity},
     time::Timestamp,
 };
 
@@ -72,12 +69,6 @@ pub fn ambiguous(session: &ProxySession, names: &[&str]) -> Timed {
     (session.ts, Evidence::new("handshake", detail))
 }
 
-/// That an app spoke with a proxy before.
-pub fn spoken(spoken: &Spoken) -> Timed {
-    let detail = format!("spoke {} with {}", upper(spoken.protocol), spoken.endpoint);
-    (spoken.since, Evidence::new("handshake", detail))
-}
-
 fn request(session: &ProxySession) -> String {
     let target = session.target.addr.map_or_else(
         || session.target.name.clone().unwrap_or_default(),
@@ -85,18 +76,9 @@ fn request(session: &ProxySession) -> String {
     );
     format!(
         "{} {} request for {target}",
-        upper(session.protocol),
+        session.protocol.in_prose(),
         session.command.to_uppercase(),
     )
-}
-
-/// The protocol as prose has it.
-fn upper(protocol: ProxyProtocol) -> &'static str {
-    match protocol {
-        ProxyProtocol::Socks4 => "SOCKS4",
-        ProxyProtocol::Socks4a => "SOCKS4a",
-        ProxyProtocol::Socks5 => "SOCKS5",
-    }
 }
 
 fn endpoint(addr: std::net::IpAddr, port: u16) -> String {

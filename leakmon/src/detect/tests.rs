@@ -8,7 +8,7 @@ use crate::{
         Actor, App, Confidence, Finding, Process, ProxyProtocol, ProxySetting, Query, Report,
         Resolves, Severity, Target, Transport, Verdict,
     },
-    posture::Posture,
+    posture::{Bypass, Language, Posture, Route},
     time::Timestamp,
     wire::{
         Message, Payload,
@@ -46,14 +46,24 @@ fn direct() -> Who {
 }
 
 fn told(resolves: Resolves) -> Who {
+    told_of("127.0.0.1", resolves)
+}
+
+/// Told to send everything through the proxy on that host; for [`Resolves::Depends`], only some.
+fn told_of(host: &str, resolves: Resolves) -> Who {
+    let proxy = ProxySetting {
+        scheme: "socks4".into(),
+        addr: host.into(),
+        port: 9050,
+        resolves,
+    };
     who(Posture {
-        proxy: Some(ProxySetting {
-            scheme: "socks4".into(),
-            addr: "127.0.0.1".into(),
-            port: 9050,
-            resolves,
-        }),
-        bypass: vec!["*.intern.example".into()],
+        route: if resolves == Resolves::Depends {
+            Route::Some(Some(proxy))
+        } else {
+            Route::Everything(proxy)
+        },
+        bypass: Bypass::new("*.intern.example", &[','], Language::Chromium),
         ..Posture::default()
     })
 }
@@ -273,13 +283,7 @@ fn explained_names_are_no_leaks() {
             .iter()
             .all(|(_, verdict)| *verdict == Verdict::Explained)
     );
-    let mut named = told(Resolves::Local);
-    Arc::make_mut(&mut named.posture)
-        .proxy
-        .as_mut()
-        .unwrap()
-        .addr = "Proxy.example.".into();
-    let mut run = Run::of(named);
+    let mut run = Run::of(told_of("Proxy.example.", Resolves::Local));
     run.dns(1, "proxy.example", "A", None);
     assert_eq!(run.verdicts(), [("proxy.example", Verdict::Explained)]);
     assert!(!run.finish());

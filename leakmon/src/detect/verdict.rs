@@ -1,7 +1,10 @@
 //! Is this query a leak? The rules, in the order in which they are tried.
 
 use super::app::AppState;
-use crate::model::{Confidence, Query, Verdict};
+use crate::{
+    model::{Confidence, Query, Verdict},
+    posture::{Posture, Route},
+};
 
 /// A verdict and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +46,8 @@ pub fn nobody() -> Ruling {
 pub fn rule(app: &AppState, query: &Query) -> Ruling {
     let name = query.name.as_str();
     let speaks = app.confirmed_proxy();
-    if app.posture.proxy.is_none() && speaks.is_none() {
+    let posture = &app.posture;
+    if posture.proxy().is_none() && speaks.is_none() {
         return without_proxy(app, query);
     }
     if is_localhost(name) {
@@ -52,17 +56,17 @@ pub fn rule(app: &AppState, query: &Query) -> Ruling {
             "a name of this machine itself (RFC 6761)",
         );
     }
-    if app.posture.is_proxy_host(name) || app.is_proxy_name(name) {
+    if posture.is_proxy_host(name) || app.is_proxy_name(name) {
         return Ruling::new(Verdict::Explained, "the proxy's own name");
     }
-    if let Some(rule) = app.posture.bypassed_by(name) {
+    if let Some(rule) = posture.bypassed_by(name) {
         return Ruling::new(
             Verdict::Explained,
             format!("on the list of names reached without the proxy: {rule}"),
         );
     }
-    if app.posture.proxies_everything()
-        && let Some(proxy) = &app.posture.proxy
+    if posture.proxies_everything()
+        && let Some(proxy) = posture.proxy()
     {
         return Ruling::leak(
             Confidence::Configured,
@@ -74,15 +78,27 @@ pub fn rule(app: &AppState, query: &Query) -> Ruling {
             Confidence::Observed,
             format!(
                 "speaks {} with {}, and asked for the name itself",
-                proxy.protocol.as_str(),
+                proxy.protocol.in_prose(),
                 proxy.endpoint
             ),
         );
     }
-    Ruling::new(
-        Verdict::Unknown,
-        "told to use a proxy for some connections; which ones is not known",
-    )
+    let why = if let Route::Unknown(_) = posture.route {
+        format!(
+            "whether it uses a proxy is not known: {}",
+            first_words(posture)
+        )
+    } else {
+        "told to use a proxy for some connections; which ones is not known".to_owned()
+    };
+    Ruling::new(Verdict::Unknown, why)
+}
+
+fn first_words(posture: &Posture) -> &str {
+    posture
+        .evidence
+        .first()
+        .map_or("nothing could be read", |evidence| evidence.detail.as_str())
 }
 
 fn without_proxy(app: &AppState, query: &Query) -> Ruling {
@@ -93,13 +109,33 @@ fn without_proxy(app: &AppState, query: &Query) -> Ruling {
             "the process was gone or closed to view before it could be read",
         );
     }
-    if !app.posture.evidence.is_empty() {
+    let posture = &app.posture;
+    if let Some(role) = &posture.role {
         return Ruling::new(
-            Verdict::Unknown,
-            "its proxy settings decide for each connection; what they decided is not known",
+            Verdict::Explained,
+            format!("it is {role}: it resolves for others"),
         );
     }
-    Ruling::new(Verdict::NoProxy, "no proxy is known for this program")
+    match posture.route {
+        Route::Unknown(_) => Ruling::new(
+            Verdict::Unknown,
+            format!(
+                "whether it uses a proxy is not known: {}",
+                first_words(posture)
+            ),
+        ),
+        Route::Some(_) => Ruling::new(
+            Verdict::Unknown,
+            "its proxy settings decide for each connection; what they decided is not known",
+        ),
+        Route::Direct => Ruling::new(
+            Verdict::NoProxy,
+            format!("told to use no proxy: {}", first_words(posture)),
+        ),
+        Route::Untold | Route::Everything(_) => {
+            Ruling::new(Verdict::NoProxy, "no proxy is known for this program")
+        }
+    }
 }
 
 /// RFC 6761 section 6.3.

@@ -1,61 +1,70 @@
-//! What programs were told about proxies. One file a source.
+//! What programs were told about proxies. One file a source: each maps text to [`Told`], and the files themselves are read
+//! through a [`View`], as the program sees them.
 
+mod bypass;
 mod chromium;
+mod command_line;
+mod desktop;
+mod environment;
+mod firefox;
+mod forwarder;
+pub mod installed;
+pub mod machine;
+pub mod observed;
+mod pac;
+mod preload;
+mod programs;
+mod proxy;
+mod told;
+mod view;
+mod watcher;
 
-use std::net::IpAddr;
+pub use bypass::{Bypass, Language};
+pub use observed::Observed;
+pub use programs::{Program, Programs};
+pub use proxy::without_password;
+pub use told::{Posture, Route, Told};
+pub use view::{Fault, View};
+pub use watcher::Watcher;
 
-use crate::model::{Evidence, Process, ProxySetting, Resolves};
+use crate::model::Process;
 
-/// How an app was told to connect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Posture {
-    /// The proxy for everything, or what comes first for it.
-    pub proxy: Option<ProxySetting>,
-    /// Names and addresses that are reached without the proxy.
-    pub bypass: Vec<String>,
-    /// Where this is written.
-    pub evidence: Vec<Evidence>,
-    /// What stops the leak.
-    pub advice: Option<String>,
+/// A program, what it sees, and what users of leakmon told of programs that it does not know.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The app's first process.
+    pub process: &'a Process,
+    /// What it sees.
+    pub view: &'a View,
+    /// Programs of the configuration file.
+    pub programs: &'a Programs,
 }
 
-impl Posture {
-    /// Whether everything goes through a proxy, so that no name is the app's own business.
+impl<'a> Subject<'a> {
+    /// The program's arguments, without its name; none when they are not known.
     #[must_use]
-    pub fn proxies_everything(&self) -> bool {
-        self.proxy
-            .as_ref()
-            .is_some_and(|proxy| matches!(proxy.resolves, Resolves::Local | Resolves::Remote))
-    }
-
-    /// Whether `name` is the proxy's own.
-    #[must_use]
-    pub fn is_proxy_host(&self, name: &str) -> bool {
-        self.proxy
-            .as_ref()
-            .is_some_and(|proxy| proxy.addr.trim_end_matches('.').eq_ignore_ascii_case(name))
-    }
-
-    /// Whether `addr` and `port` are where the proxy was said to be.
-    #[must_use]
-    pub fn is_proxy_address(&self, addr: IpAddr, port: u16) -> bool {
-        self.proxy
-            .as_ref()
-            .is_some_and(|proxy| proxy.port == port && proxy.addr.parse() == Ok(addr))
-    }
-
-    /// The rule of the bypass list that covers `name`.
-    #[must_use]
-    pub fn bypassed_by(&self, name: &str) -> Option<&str> {
-        self.bypass
-            .iter()
-            .find(|rule| chromium::bypasses(rule, name))
-            .map(String::as_str)
+    pub fn arguments(&self) -> &'a [String] {
+        self.process
+            .cmdline
+            .as_deref()
+            .and_then(|cmdline| cmdline.get(1..))
+            .unwrap_or_default()
     }
 }
 
-/// What the first process of an app was told.
+/// What a program was told.
 #[must_use]
-pub fn posture_of(first: &Process) -> Posture {
-    chromium::posture(first).unwrap_or_default()
+pub fn posture_of(subject: &Subject<'_>) -> Posture {
+    if let Some(posture) = forwarder::posture(subject) {
+        return posture;
+    }
+    // A preloaded library takes every connection, whatever the program itself was told.
+    let mut told = preload::told(subject);
+    told.extend(
+        firefox::told(subject)
+            .or_else(|| chromium::told(subject))
+            .or_else(|| command_line::told(subject))
+            .unwrap_or_else(|| environment::of_unknown_program(subject)),
+    );
+    Posture::combine(told)
 }

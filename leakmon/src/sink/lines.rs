@@ -11,8 +11,8 @@ use lru::LruCache;
 use super::{Sink, printable};
 use crate::{
     model::{
-        Actor, Answer, App, Confidence, Finding, Loss, ProxySession, Query, Report, Severity,
-        Summary, Verdict,
+        Actor, Answer, App, Confidence, Finding, Loss, ProxySession, Query, Report, Resolves,
+        RouteKind, Setup, Severity, Summary, Verdict,
     },
     time::Timestamp,
 };
@@ -149,6 +149,22 @@ impl<W: Write> Lines<W> {
         )
     }
 
+    fn posture(&mut self, setup: &Setup) -> io::Result<()> {
+        if !self.style.all {
+            return Ok(());
+        }
+        let (dim, plain) = self.paint(DIM);
+        let app = setup.app.as_deref();
+        writeln!(
+            self.out,
+            "{dim}{} {:<8} {}  {}{plain}",
+            setup.ts.time_of_day(),
+            if setup.update { "changed" } else { "told" },
+            who(app, None),
+            printable(&in_a_line(setup)),
+        )
+    }
+
     fn finding(&mut self, finding: &Finding) -> io::Result<()> {
         if let Some(waiting) = self
             .waiting
@@ -275,6 +291,7 @@ impl<W: Write> Sink for Lines<W> {
             Report::Query(query) => self.query(query),
             Report::Answer(answer) => self.answer(answer),
             Report::Proxy(session) => self.proxy(session),
+            Report::Posture(setup) => self.posture(setup),
             Report::Finding(finding) => self.finding(finding),
             Report::Loss(loss) => self.loss(loss),
             Report::Summary(summary) => self.summary(summary),
@@ -290,7 +307,35 @@ impl<W: Write> Sink for Lines<W> {
     }
 }
 
-fn counted(number: u64, one: &str, many: &str) -> String {
+/// Where a program's connections go and who resolves, in a line.
+pub fn in_a_line(setup: &Setup) -> String {
+    let proxy = || {
+        setup
+            .proxy
+            .as_ref()
+            .map_or_else(|| "a proxy".to_owned(), ToString::to_string)
+    };
+    let names = match setup.resolves {
+        Resolves::Local => "resolves names itself",
+        Resolves::Remote => "leaves names to the proxy",
+        Resolves::Depends => "resolves names itself for some of them",
+        Resolves::Unknown => "who resolves names is not known",
+    };
+    let route = match setup.route {
+        RouteKind::Untold => "told nothing about a proxy".to_owned(),
+        RouteKind::Direct => "told to use no proxy".to_owned(),
+        RouteKind::Proxy => format!("told to use {} for everything; {names}", proxy()),
+        RouteKind::Depends => format!("told to use {} for some connections", proxy()),
+        RouteKind::Unknown => "whether it uses a proxy is not known".to_owned(),
+    };
+    match &setup.role {
+        Some(role) => format!("{role}; {route}"),
+        None => route,
+    }
+}
+
+/// A number with its noun.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 

@@ -1,5 +1,6 @@
 //! Where reports go. A sink is one file here and one line where it is chosen.
 
+pub mod audit;
 mod escape;
 mod json;
 mod lines;

@@ -3,49 +3,53 @@
 //! Rules and defaults are those of Chromium's net/docs/proxy.md; which switch wins is
 //! chrome/browser/prefs/chrome_command_line_pref_store.cc.
 
-use super::Posture;
-use crate::model::{Evidence, Process, ProxySetting, Resolves};
+use super::{
+    Bypass, Language, Route, Subject, Told, bypass::split, proxy::Written, without_password,
+};
+use crate::model::{Process, ProxySetting, Resolves};
 
 const SOURCE: &str = "command-line";
 
-/// The posture of a process whose command line has Chromium's proxy switches; `None` without them.
-#[must_use]
-pub fn posture(process: &Process) -> Option<Posture> {
-    if !is_chromium(process) {
-        return None;
-    }
+/// What a program of the family was told, the first counts; `None` for another program.
+pub fn told(subject: &Subject<'_>) -> Option<Vec<Told>> {
+    let process = subject.process;
+    is_chromium(process).then(|| switches(process).into_iter().collect())
+}
+
+/// What the command line says.
+fn switches(process: &Process) -> Option<Told> {
     let cmdline = process.cmdline.as_deref()?;
-    if switch(cmdline, "no-proxy-server").is_some() {
-        return None;
+    if let Some(value) = switch(cmdline, "no-proxy-server") {
+        return Some(Told::new(
+            SOURCE,
+            written("no-proxy-server", value),
+            Route::Direct,
+        ));
     }
     // A script or a discovery decides for each address: nothing can be said about all names.
     for name in ["proxy-pac-url", "proxy-auto-detect"] {
         if let Some(value) = switch(cmdline, name) {
-            return Some(Posture {
-                evidence: vec![Evidence::new(SOURCE, written(name, value))],
-                ..Posture::default()
-            });
+            return Some(Told::new(SOURCE, written(name, value), Route::Some(None)));
         }
     }
     let value = switch(cmdline, "proxy-server")?;
-    let mut evidence = vec![Evidence::new(SOURCE, written("proxy-server", value))];
-    let proxy = for_everything(value);
-    if let Some(proxy) = &proxy {
+    let bypass = switch(cmdline, "proxy-bypass-list").unwrap_or_default();
+    let route = for_everything(value);
+    let mut told = Told {
+        advice: route.proxy().map(advice),
+        bypass: Bypass::new(bypass, &[',', ';'], Language::Chromium),
+        ..Told::new(SOURCE, written("proxy-server", value), route)
+    };
+    if let Some(proxy) = told.route.proxy() {
         let meaning = match (proxy.scheme.as_str(), proxy.resolves) {
             ("socks4", _) => "Chromium resolves names itself for a SOCKS4 proxy",
             (_, Resolves::Depends) => "another entry of the list may go without the proxy",
             ("socks5", _) => "Chromium leaves names to a SOCKS5 proxy",
             _ => "Chromium leaves names to an HTTP proxy",
         };
-        evidence.push(Evidence::new("chromium", meaning));
+        told = told.and("chromium", meaning);
     }
-    let bypass = switch(cmdline, "proxy-bypass-list").unwrap_or_default();
-    Some(Posture {
-        advice: proxy.as_ref().map(advice),
-        proxy,
-        bypass: split(bypass, &[',', ';']),
-        evidence,
-    })
+    Some(told)
 }
 
 /// Programs that take these switches, by file name. Electron's have names of their own, and are not guessed at.
@@ -92,27 +96,23 @@ fn written(name: &str, value: &str) -> String {
     if value.is_empty() {
         format!("--{name}")
     } else {
-        format!("--{name}={value}")
+        format!("--{name}={}", without_password(value))
     }
 }
 
-fn split(text: &str, separators: &[char]) -> Vec<String> {
-    text.split(separators)
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The proxy that every connection goes to, from `[scheme=]list[;[scheme=]list…]`; `None` when some go without.
-fn for_everything(value: &str) -> Option<ProxySetting> {
-    let mut fallback = None;
+/// Where connections go by `[scheme=]list[;[scheme=]list…]`.
+fn for_everything(value: &str) -> Route {
+    let mut fallback = Route::Direct;
     for entry in split(value, &[';']) {
         match entry.split_once('=') {
             // In the map form an entry for `socks` serves all that has none of its own, and means SOCKS4 by default.
             Some(("socks", list)) => fallback = first_of(list, "socks4"),
             // HTTP and HTTPS proxies for one scheme leave the rest as it is.
-            Some(_) => {}
+            Some((_, list)) => {
+                if let (Route::Direct, Some(proxy)) = (&fallback, first_of(list, "http").proxy()) {
+                    fallback = Route::Some(Some(proxy.clone()));
+                }
+            }
             None => return first_of(&entry, "http"),
         }
     }
@@ -120,53 +120,40 @@ fn for_everything(value: &str) -> Option<ProxySetting> {
 }
 
 /// The first proxy of a list; whatever else the list allows makes it depend.
-fn first_of(list: &str, default_scheme: &str) -> Option<ProxySetting> {
+fn first_of(list: &str, default_scheme: &str) -> Route {
     let mut proxies = split(list, &[',']).into_iter();
-    let mut first = proxy(&proxies.next()?, default_scheme)?;
+    let Some(mut first) = proxies
+        .next()
+        .and_then(|first| proxy(&first, default_scheme))
+    else {
+        return Route::Direct;
+    };
     for other in proxies {
         match proxy(&other, default_scheme) {
             Some(other) if other.resolves == first.resolves => {}
-            _ => first.resolves = Resolves::Depends,
+            Some(_) => first.resolves = Resolves::Depends,
+            None => return Route::Some(Some(first)),
         }
     }
-    Some(first)
+    Route::Everything(first)
 }
 
 /// `[scheme://]host[:port]`; `None` for `direct://` and what Chromium would not understand either.
 fn proxy(uri: &str, default_scheme: &str) -> Option<ProxySetting> {
-    let (scheme, rest) = uri.split_once("://").unwrap_or((default_scheme, uri));
-    let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
+    let written = Written::parse(uri)?;
+    let (scheme, default_port) = match written.scheme.as_deref().unwrap_or(default_scheme) {
         "socks5" | "socks" => ("socks5", 1080),
         "socks4" => ("socks4", 1080),
         "http" => ("http", 80),
         "https" => ("https", 443),
         _ => return None,
     };
-    let (addr, port) = host_and_port(rest.trim_end_matches('/'), default_port)?;
-    Some(ProxySetting {
-        scheme: scheme.to_owned(),
-        addr,
-        port,
-        resolves: if scheme == "socks4" {
-            Resolves::Local
-        } else {
-            Resolves::Remote
-        },
-    })
-}
-
-fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
-        (host, rest.strip_prefix(':'))
+    let resolves = if scheme == "socks4" {
+        Resolves::Local
     } else {
-        match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        }
+        Resolves::Remote
     };
-    let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
-    (!host.is_empty()).then(|| (host.to_owned(), port))
+    Some(written.setting(scheme, default_port, resolves))
 }
 
 fn advice(proxy: &ProxySetting) -> String {
@@ -186,52 +173,13 @@ fn advice(proxy: &ProxySetting) -> String {
     }
 }
 
-/// Whether a rule of a bypass list covers a host name. Rules about addresses cover no name; a port is left out of
-/// account, since a query has none, so that doubt explains and never accuses.
-#[must_use]
-pub fn bypasses(rule: &str, name: &str) -> bool {
-    if rule.eq_ignore_ascii_case("<local>") {
-        return !name.contains('.');
-    }
-    if rule.starts_with('<') || rule.contains('/') && !rule.contains("://") {
-        return false;
-    }
-    let rule = rule.split_once("://").map_or(rule, |(_, rest)| rest);
-    let rule = rule.split_once(':').map_or(rule, |(host, _)| host);
-    let rule = rule.to_ascii_lowercase();
-    let pattern = if rule.starts_with('.') {
-        format!("*{rule}")
-    } else {
-        rule
-    };
-    wildcard(&pattern, &name.to_ascii_lowercase())
-}
-
-/// Whether `*` of the pattern can stand for parts of the text so that both are the same.
-fn wildcard(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::posture::Posture;
 
     fn told(arguments: &[&str]) -> Option<Posture> {
-        posture(&Process {
+        let process = Process {
             exe: Some("/usr/lib/chromium/chromium".into()),
             cmdline: Some(
                 std::iter::once(&"chromium")
@@ -240,14 +188,14 @@ mod tests {
                     .collect(),
             ),
             ..Process::unread(1, None)
-        })
+        };
+        switches(&process).map(|told| Posture::combine([told]))
     }
 
     fn proxy_of(value: &str) -> Option<String> {
         let posture = told(&[&format!("--proxy-server={value}")])?;
-        posture
-            .proxy
-            .map(|proxy| format!("{proxy} {:?}", proxy.resolves))
+        let resolves = posture.resolves();
+        posture.proxy().map(|proxy| format!("{proxy} {resolves:?}"))
     }
 
     #[test]
@@ -268,6 +216,7 @@ mod tests {
             ("socks=h:1", "socks4://h:1 Local"),
             ("http=x;socks=socks5://h:1", "socks5://h:1 Remote"),
             ("socks5://a,direct://", "socks5://a:1080 Depends"),
+            ("http=x", "http://x:80 Depends"),
             ("socks5://a,socks4://b", "socks5://a:1080 Depends"),
             ("socks5://a,socks5://b", "socks5://a:1080 Remote"),
         ] {
@@ -275,7 +224,6 @@ mod tests {
         }
         for value in [
             "direct://",
-            "http=x",
             "socks5://:1",
             "socks5://h:99999",
             "ftp://h",
@@ -288,54 +236,13 @@ mod tests {
     #[test]
     fn which_switch_wins() {
         assert_eq!(told(&["--headless"]), None);
-        assert_eq!(
-            told(&["--proxy-server=socks4://a", "--no-proxy-server"]),
-            None
-        );
+        let none = told(&["--proxy-server=socks4://a", "--no-proxy-server"]).unwrap();
+        assert_eq!(none.route, Route::Direct);
         let pac = told(&["--proxy-server=socks4://a", "--proxy-pac-url=http://p/"]).unwrap();
         assert!(!pac.proxies_everything());
         let last = told(&["--proxy-server=socks4://a", "--proxy-server=socks5://b"]).unwrap();
-        assert_eq!(last.proxy.unwrap().addr, "b");
+        assert_eq!(last.proxy().unwrap().addr, "b");
         assert_eq!(told(&["--", "--proxy-server=socks4://a"]), None);
         assert_eq!(told(&["--proxy-servers=socks4://a"]), None);
-    }
-
-    #[test]
-    fn another_program_is_not_chromium() {
-        let process = Process {
-            exe: Some("/usr/bin/curl".into()),
-            cmdline: Some(vec!["curl".into(), "--proxy-server=socks4://a".into()]),
-            ..Process::unread(1, None)
-        };
-        assert_eq!(posture(&process), None);
-    }
-
-    #[test]
-    fn bypass_rules() {
-        for (rule, name, expected) in [
-            ("example.com", "example.com", true),
-            ("example.com", "www.example.com", false),
-            ("*.example.com", "www.example.com", true),
-            (".example.com", "WWW.example.com", true),
-            (".example.com", "example.com", false),
-            ("*example.com:443", "badexample.com", true),
-            ("https://x.*.com", "x.y.com", true),
-            ("<local>", "printer", true),
-            ("<local>", "printer.lan", false),
-            ("<-loopback>", "anything", false),
-            ("10.0.0.0/8", "10.example", false),
-            ("*", "anything.example", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c-b", false),
-        ] {
-            assert_eq!(bypasses(rule, name), expected, "{rule} {name}");
-        }
-        let posture = told(&[
-            "--proxy-server=socks4://a",
-            "--proxy-bypass-list=x.org; *.y.org",
-        ])
-        .unwrap();
-        assert_eq!(posture.bypassed_by("a.y.org"), Some("*.y.org"));
-        assert_eq!(posture.bypassed_by("z.org"), None);
     }
 }

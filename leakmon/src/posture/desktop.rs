@@ -1,0 +1,1 @@
+//! The proxy settings of desktops.

@@ -1,0 +1,1 @@
+//! Profiles on disk that no running program need be using.

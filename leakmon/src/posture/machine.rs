@@ -1,0 +1,1 @@
+//! What the machine itself offers a program that looks up names.
