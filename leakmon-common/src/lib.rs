@@ -169,7 +169,7 @@ pub struct ProcessEvent {
     pub owner: Owner,
 }
 
-/// What a process hands to execve(2), as it was in its memory at that moment.
+/// What a new program was started with, as it was on its stack when it began.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ArgumentsEvent {

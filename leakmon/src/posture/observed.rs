@@ -30,7 +30,7 @@ impl Observed {
         let mut detail = format!("spoke {} with {}", self.protocol.in_prose(), self.endpoint);
         if self.last > self.first {
             detail.push_str(", last at ");
-            detail.push_str(&self.last.time_of_day());
+            detail.push_str(&self.last.to_string());
         }
         Evidence::new("handshake", detail)
     }

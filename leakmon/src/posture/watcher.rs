@@ -55,7 +55,7 @@ impl Watcher {
         }
         let (posture, looked) = read(first, &self.programs);
         let posture = Arc::new(posture);
-        self.apps.put(
+        let known = self.apps.put(
             id,
             Known {
                 process: Arc::clone(first),
@@ -65,7 +65,10 @@ impl Watcher {
                 acted_at: now,
             },
         );
-        Some(posture)
+        // Read again only because events were lost: that is no news.
+        known
+            .is_none_or(|known| known.posture != posture)
+            .then_some(posture)
     }
 
     /// Time passes: the postures that changed of the apps that are at work.
