@@ -26,7 +26,7 @@ pub const KIND_EXEC: u32 = 2;
 /// [`Head::kind`]: a [`ProcessEvent`]: the leader of the thread group ended.
 pub const KIND_EXIT: u32 = 3;
 
-/// [`Head::kind`]: an [`ArgumentsEvent`]: the process asks for another program; [`KIND_EXEC`] follows when it gets it.
+/// [`Head::kind`]: an [`ArgumentsEvent`]: what the process's new program was started with; [`KIND_EXEC`] follows.
 pub const KIND_ARGUMENTS: u32 = 4;
 
 /// [`Head::kind`]: a [`ProcessEvent`]: the process made another one, whose pid is in [`Head::detail`].

@@ -163,7 +163,7 @@ fn first_of(
     firsts: &mut LruCache<u32, (Arc<Process>, Arc<Process>)>,
     owner: &Owner,
 ) -> Arc<Process> {
-    let process = table.actor(owner).process;
+    let process = table.process_of(owner);
     if let Some((known, first)) = firsts.get(&owner.tgid)
         && Arc::ptr_eq(known, &process)
     {

@@ -48,7 +48,7 @@ impl Watcher {
         let id = first.id();
         if let Some(known) = self.apps.get_mut(&id) {
             known.acted_at = now;
-            if Arc::ptr_eq(&known.process, first) {
+            if known.process == *first {
                 return known.look_again(now, &self.programs);
             }
             // It runs another program since.

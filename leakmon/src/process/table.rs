@@ -59,19 +59,22 @@ impl Table {
 
     /// Who acted, given the owner of a socket.
     pub fn actor(&mut self, owner: &Owner) -> Actor {
+        Actor {
+            process: self.process_of(owner),
+            thread: text_of(&owner.comm),
+        }
+    }
+
+    /// The process that the owner of a socket is.
+    pub fn process_of(&mut self, owner: &Owner) -> Arc<Process> {
         // A process that started after the socket was used has merely the same pid.
-        let process = self
-            .get(owner.tgid)
+        self.get(owner.tgid)
             .filter(|process| {
                 process
                     .started_ns
                     .is_none_or(|started| started <= owner.seen_ns)
             })
-            .unwrap_or_else(|| Arc::new(Process::unread(owner.tgid, Some(owner.uid))));
-        Actor {
-            process,
-            thread: text_of(&owner.comm),
-        }
+            .unwrap_or_else(|| Arc::new(Process::unread(owner.tgid, Some(owner.uid))))
     }
 }
 
