@@ -53,6 +53,8 @@ pub struct AppState {
     pub posture: Arc<Posture>,
     app: Arc<App>,
     spoken: Vec<Observed>,
+    /// What answered like a proxy.
+    answering: Vec<Endpoint>,
     proxy_names: Vec<String>,
     addresses: LruCache<IpAddr, Vec<Lookup>>,
     /// Name → the queries that asked for it.
@@ -67,6 +69,7 @@ impl AppState {
             posture: Arc::default(),
             app,
             spoken: Vec::new(),
+            answering: Vec::new(),
             proxy_names: Vec::new(),
             addresses: LruCache::new(MAX_ADDRESSES),
             names: LruCache::new(MAX_ADDRESSES),
@@ -128,33 +131,34 @@ impl AppState {
         self.proxy_names.iter().any(|known| known == name)
     }
 
+    /// Whether this is a proxy: one that the app was told to use, or one that answered like one.
+    pub fn knows_proxy(&self, endpoint: Endpoint) -> bool {
+        self.posture.is_proxy_address(endpoint.addr, endpoint.port)
+            || self.answering.contains(&endpoint)
+    }
+
+    /// What the app took for a proxy answered like one.
+    pub fn answers_like_a_proxy(&mut self, endpoint: Endpoint) {
+        if !self.answering.contains(&endpoint) && self.answering.len() < MAX_LOOKUPS {
+            self.answering.push(endpoint);
+        }
+    }
+
     /// The app made a request of a proxy.
     pub fn spoke(&mut self, session: &ProxySession) {
-        // A proxy that it was told to use is one before it answers.
-        let confirmed = self
-            .posture
-            .is_proxy_address(session.proxy.addr, session.proxy.port);
         observed::note(
             &mut self.spoken,
             session.proxy,
             session.protocol,
             session.ts,
-            confirmed,
         );
     }
 
-    /// What the app took for a proxy answered like one.
-    pub fn confirmed(&mut self, endpoint: Endpoint) {
-        for spoken in &mut self.spoken {
-            if spoken.endpoint == endpoint {
-                spoken.confirmed = true;
-            }
-        }
-    }
-
-    /// A proxy that the app spoke with and that answered.
+    /// A proxy that the app spoke with and that is one.
     pub fn confirmed_proxy(&self) -> Option<&Observed> {
-        self.spoken.iter().find(|spoken| spoken.confirmed)
+        self.spoken
+            .iter()
+            .find(|spoken| self.knows_proxy(spoken.endpoint))
     }
 
     /// Makes or strengthens the finding about the name that these queries asked for. Returns it when it is to be said

@@ -73,6 +73,15 @@ struct Proof<'a> {
     answered_at: Option<Timestamp>,
 }
 
+/// A request to a proxy that waits for its reply.
+#[derive(Debug)]
+struct Session {
+    cookie: u64,
+    session: ProxySession,
+    /// Whose it is, while nothing has told yet that there is a proxy at the other end.
+    unproven: Option<Who>,
+}
+
 /// What an answer is matched by: socket, resolver, transaction and question (RFC 5452 section 9).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PendingKey {
@@ -92,7 +101,7 @@ pub struct Detector {
     /// Since when, and how many queries had to be given up before their time.
     unfollowed: Option<(Timestamp, u64)>,
     apps: LruCache<ProcessId, AppState>,
-    sessions: VecDeque<(u64, ProxySession)>,
+    sessions: VecDeque<Session>,
     counts: Counts,
     queries: u64,
     findings: u64,
@@ -127,6 +136,9 @@ impl Detector {
             Payload::Dns(_, dns) => self.answer(message, dns, &mut out),
             Payload::SocksRequest(request) => self.request(message, request, who, &mut out),
             Payload::SocksReply(reply) => self.reply(message, *reply, who, &mut out),
+            Payload::NoProxy => self
+                .sessions
+                .retain(|session| session.cookie != message.cookie),
             Payload::Undecoded => self.counts.undecoded(),
         }
         out
@@ -173,7 +185,7 @@ impl Detector {
         while self
             .sessions
             .front()
-            .is_some_and(|(_, session)| session.ts.plus(REPLY_LIMIT) <= now)
+            .is_some_and(|waiting| waiting.session.ts.plus(REPLY_LIMIT) <= now)
         {
             self.say_oldest_session(&mut out);
         }
@@ -206,8 +218,15 @@ impl Detector {
         out
     }
 
+    /// Nothing came back: a proxy that is slow looks like this, and nothing else that was sent such a request does.
     fn say_oldest_session(&mut self, out: &mut Vec<Report>) {
-        if let Some((_, session)) = self.sessions.pop_front() {
+        if let Some(Session {
+            session, unproven, ..
+        }) = self.sessions.pop_front()
+        {
+            if let Some(who) = unproven {
+                self.is_proxied(&who, &session, out);
+            }
             out.push(Report::Proxy(session));
         }
     }
@@ -376,26 +395,40 @@ impl Detector {
             target: request.target.clone(),
             accepted: None,
         };
+        let mut unproven = None;
         if let Some(who) = who {
-            let app = self.app(who);
-            app.spoke(&session);
-            let possible = request
-                .target
-                .addr
-                .map(|addr| app.lookups_of(addr, message.at))
-                .unwrap_or_default();
-            let mut proxy_names = app.lookups_of(message.peer.ip(), message.at);
-            proxy_names.retain(|(_, name)| possible.iter().all(|(_, other)| other != name));
-            app.add_proxy_names(&proxy_names);
-            for (number, _) in proxy_names {
-                self.explain(number, "the proxy's own name", out);
+            if self.app(who).knows_proxy(session.proxy) {
+                self.is_proxied(who, &session, out);
+            } else {
+                unproven = Some(who.clone());
             }
-            self.prove(who, &session, &possible, out);
         }
-        self.sessions.push_back((message.cookie, session));
+        self.sessions.push_back(Session {
+            cookie: message.cookie,
+            session,
+            unproven,
+        });
         if self.sessions.len() > MAX_SESSIONS {
             self.say_oldest_session(out);
         }
+    }
+
+    /// A request was made of what is a proxy: what follows for the names that were looked up before.
+    fn is_proxied(&mut self, who: &Who, session: &ProxySession, out: &mut Vec<Report>) {
+        let app = self.app(who);
+        app.spoke(session);
+        let possible = session
+            .target
+            .addr
+            .map(|addr| app.lookups_of(addr, session.ts))
+            .unwrap_or_default();
+        let mut proxy_names = app.lookups_of(session.proxy.addr, session.ts);
+        proxy_names.retain(|(_, name)| possible.iter().all(|(_, other)| other != name));
+        app.add_proxy_names(&proxy_names);
+        for (number, _) in proxy_names {
+            self.explain(number, "the proxy's own name", out);
+        }
+        self.prove(who, session, &possible, out);
     }
 
     /// The proxy was given an address: the names that were answered with it are proven to have leaked, when there is
@@ -438,16 +471,24 @@ impl Detector {
 
     fn reply(&mut self, message: &Message, reply: Reply, who: Option<&Who>, out: &mut Vec<Report>) {
         if let Some(who) = who {
-            self.app(who).confirmed(message.peer.into());
+            self.app(who).answers_like_a_proxy(message.peer.into());
         }
-        if reply.accepted.is_none() {
-            return;
-        }
-        if let Some(index) = self
+        let Some(index) = self
             .sessions
             .iter()
-            .position(|(cookie, _)| *cookie == message.cookie)
-            && let Some((_, mut session)) = self.sessions.remove(index)
+            .position(|waiting| waiting.cookie == message.cookie)
+        else {
+            return;
+        };
+        let unproven = self.sessions.get_mut(index).and_then(|waiting| {
+            let who = waiting.unproven.take()?;
+            Some((who, waiting.session.clone()))
+        });
+        if let Some((who, session)) = unproven {
+            self.is_proxied(&who, &session, out);
+        }
+        if reply.accepted.is_some()
+            && let Some(Session { mut session, .. }) = self.sessions.remove(index)
         {
             session.accepted = reply.accepted;
             out.push(Report::Proxy(session));

@@ -197,6 +197,8 @@ fn an_address_given_to_the_proxy_proves_the_name() {
     run.dns(2, "page.example", "AAAA", Some(&[]));
     assert!(run.findings().is_empty(), "nothing is known of a proxy yet");
     run.request(PROXY, None, Some(PAGE));
+    assert!(run.findings().is_empty(), "nothing has answered yet");
+    run.reply(PROXY, Some(true));
     assert_eq!(run.findings().len(), 1);
     let finding = run.findings()[0];
     assert_eq!(finding.confidence, Confidence::Proven);
@@ -306,7 +308,41 @@ fn a_page_beside_the_proxy_is_not_its_name() {
     let mut run = Run::of(direct());
     run.lookup(1, "page.example", &["10.77.0.9"]);
     run.request("10.77.0.9:1080", None, Some("10.77.0.9"));
+    run.reply("10.77.0.9:1080", Some(true));
     assert_eq!(run.verdicts(), [("page.example", Verdict::Leak)]);
+}
+
+#[test]
+fn what_is_answered_otherwise_is_no_proxy() {
+    let mut run = Run::of(direct());
+    run.lookup(1, "page.example", &[PAGE]);
+    run.request(PROXY, None, Some(PAGE));
+    run.say(2, PROXY, Payload::NoProxy);
+    run.tick(60);
+    run.dns(2, "late.example", "A", None);
+    assert!(!run.finish());
+    assert!(
+        run.verdicts()
+            .iter()
+            .all(|(_, verdict)| *verdict == Verdict::NoProxy)
+    );
+    let is_session = |report: &Report| matches!(report, Report::Proxy(_));
+    assert!(!run.said.iter().any(is_session));
+}
+
+#[test]
+fn a_proxy_that_is_slow_to_answer_is_one_all_the_same() {
+    let mut run = Run::of(direct());
+    run.lookup(1, "page.example", &[PAGE]);
+    run.request(PROXY, None, Some(PAGE));
+    run.tick(1);
+    assert!(run.findings().is_empty());
+    run.tick(2);
+    assert_eq!(run.findings()[0].confidence, Confidence::Proven);
+    let mut ended = Run::of(direct());
+    ended.lookup(1, "page.example", &[PAGE]);
+    ended.request(PROXY, None, Some(PAGE));
+    assert!(ended.finish(), "the run's end is the end of waiting too");
 }
 
 #[test]

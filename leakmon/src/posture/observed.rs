@@ -19,8 +19,6 @@ pub struct Observed {
     pub first: Timestamp,
     /// When it was last spoken.
     pub last: Timestamp,
-    /// The other end answered in kind, or is the proxy that the app was told to use.
-    pub confirmed: bool,
 }
 
 impl Observed {
@@ -37,13 +35,7 @@ impl Observed {
 }
 
 /// Notes that an app spoke with a proxy.
-pub fn note(
-    known: &mut Vec<Observed>,
-    endpoint: Endpoint,
-    protocol: ProxyProtocol,
-    at: Timestamp,
-    confirmed: bool,
-) {
+pub fn note(known: &mut Vec<Observed>, endpoint: Endpoint, protocol: ProxyProtocol, at: Timestamp) {
     let same = |known: &&mut Observed| known.endpoint == endpoint && known.protocol == protocol;
     if let Some(known) = known.iter_mut().find(same) {
         known.last = known.last.max(at);
@@ -53,7 +45,6 @@ pub fn note(
             protocol,
             first: at,
             last: at,
-            confirmed,
         });
     }
 }

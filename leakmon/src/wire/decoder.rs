@@ -50,6 +50,8 @@ pub enum Payload {
     SocksRequest(Request),
     /// A proxy's answer: it speaks SOCKS, and perhaps said yes or no.
     SocksReply(Reply),
+    /// What answered a request to a proxy is no proxy.
+    NoProxy,
     /// Something on a DNS port that could not be read as DNS.
     Undecoded,
 }
@@ -158,7 +160,12 @@ impl Decoder {
                     payloads.push(Payload::SocksReply(reply));
                 }
                 Parse::Done(_) | Parse::Incomplete => {}
-                Parse::No => conversation.over = true,
+                Parse::No => {
+                    conversation.over = true;
+                    if conversation.request_said {
+                        payloads.push(Payload::NoProxy);
+                    }
+                }
             }
         }
         if !conversation.request_said && !conversation.over {
