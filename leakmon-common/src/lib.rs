@@ -78,12 +78,12 @@ pub const INGRESS: u32 = 2;
 
 /// [`PacketHeader::reason`]: one of the ports is a DNS port.
 pub const REASON_DNS: u32 = 1;
-/// [`PacketHeader::reason`]: the connection began like a SOCKS conversation.
-pub const REASON_SOCKS: u32 = 2;
+/// [`PacketHeader::reason`]: the connection began like a conversation with a proxy.
+pub const REASON_PROXY: u32 = 2;
 
-/// A TCP connection that looks like SOCKS is followed for this many data segments in each direction. The longest
+/// A TCP connection that looks like one to a proxy is followed for this many data segments in each direction. The longest
 /// honest handshake (greeting, user and password, request) takes three; retransmissions count too.
-pub const SOCKS_SEGMENTS: u32 = 12;
+pub const PROXY_SEGMENTS: u32 = 12;
 
 /// Value of the kernel side's `SENDER`: a packet hook cannot tell who is running, so a packet's owner is its socket's.
 pub const SENDER_IS_OWNER: u32 = 0;
@@ -205,7 +205,7 @@ pub struct PacketHeader {
     pub owner: Owner,
     /// [`EGRESS`] or [`INGRESS`].
     pub direction: u32,
-    /// [`REASON_DNS`] or [`REASON_SOCKS`].
+    /// [`REASON_DNS`] or [`REASON_PROXY`].
     pub reason: u32,
     /// 4 or 6, by the packet's own version nibble: an IPv6 socket may carry IPv4.
     pub ip_version: u32,

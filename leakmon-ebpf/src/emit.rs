@@ -26,7 +26,7 @@ pub struct Packet {
     pub cookie: u64,
     /// `EGRESS` or `INGRESS`.
     pub direction: u32,
-    /// `REASON_DNS` or `REASON_SOCKS`.
+    /// `REASON_DNS` or `REASON_PROXY`.
     pub reason: u32,
     /// Its network header.
     pub network: Network,

@@ -16,7 +16,7 @@ mod maps;
 mod owner;
 mod packet;
 mod process;
-mod socks;
+mod proxy;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

@@ -15,9 +15,9 @@ pub static OWNERS: LruHashMap<u64, OwnerSlot> = LruHashMap::with_max_entries(65_
 #[map]
 pub static TASKS: LruHashMap<u64, OwnerSlot> = LruHashMap::with_max_entries(32_768, 0);
 
-/// Cookies of TCP connections that began like SOCKS.
+/// Cookies of TCP connections that began like a conversation with a proxy.
 #[map]
-pub static SOCKS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);
+pub static PROXIED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);
 
 /// The first eight bytes of the environment's variables that are copied, filled by the agent. A map and not a row of
 /// comparisons: the verifier would walk each of these for each variable.

@@ -18,7 +18,7 @@ use aya_ebpf::{
 };
 use leakmon_common::{COMM_LEN, Owner, OwnerSlot, SENDER_BY_PID, SENDER_BY_TASK};
 
-use crate::maps::{OWNERS, SENDER, SOCKS, TASKS};
+use crate::maps::{OWNERS, PROXIED, SENDER, TASKS};
 
 /// Lets the kernel go on: 0 would refuse the system call.
 const ALLOW: i32 = 1;
@@ -37,7 +37,7 @@ pub fn sock_release(ctx: SockContext) -> i32 {
     // SAFETY: the helper takes the context of a cgroup/sock program (net/core/filter.c), which this is.
     let cookie = unsafe { bpf_get_socket_cookie(sock.cast()) };
     let _ = OWNERS.remove(cookie);
-    let _ = SOCKS.remove(cookie);
+    let _ = PROXIED.remove(cookie);
     ALLOW
 }
 

@@ -4,13 +4,13 @@ use aya_ebpf::{
     EbpfContext, bindings::__sk_buff, helpers::generated::bpf_get_socket_cookie,
     macros::cgroup_skb, programs::SkBuffContext,
 };
-use leakmon_common::{EGRESS, INGRESS, REASON_DNS, REASON_SOCKS};
+use leakmon_common::{EGRESS, INGRESS, REASON_DNS, REASON_PROXY};
 
 use crate::{
     emit::{Packet, emit},
     headers::{UDP, network, read},
     maps::is_dns_port,
-    socks,
+    proxy,
 };
 
 /// Lets the packet pass: 0 would drop it.
@@ -60,12 +60,12 @@ fn look(ctx: &SkBuffContext, direction: u32) -> Option<()> {
             return None;
         }
         if !dns {
-            let is_socks = if direction == EGRESS {
-                socks::sent(skb, payload, skb_len - payload, cookie)
+            let is_proxied = if direction == EGRESS {
+                proxy::sent(skb, payload, skb_len - payload, cookie)
             } else {
-                socks::received(skb, cookie)
+                proxy::received(skb, cookie)
             };
-            if !is_socks {
+            if !is_proxied {
                 return None;
             }
         }
@@ -85,7 +85,7 @@ fn look(ctx: &SkBuffContext, direction: u32) -> Option<()> {
         &Packet {
             cookie: cookie(),
             direction,
-            reason: if dns { REASON_DNS } else { REASON_SOCKS },
+            reason: if dns { REASON_DNS } else { REASON_PROXY },
             network,
             source_port,
             destination_port,

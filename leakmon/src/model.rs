@@ -261,7 +261,7 @@ impl std::fmt::Display for Endpoint {
 
 /// A protocol spoken with a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ProxyProtocol {
     /// SOCKS4: addresses only.
     Socks4,
@@ -269,6 +269,10 @@ pub enum ProxyProtocol {
     Socks4a,
     /// SOCKS5 (RFC 1928).
     Socks5,
+    /// CONNECT to an HTTP proxy (RFC 9110 section 9.3.6).
+    HttpConnect,
+    /// Another method with the whole URI, to an HTTP proxy (RFC 9112 section 3.2.2).
+    Http,
 }
 
 impl ProxyProtocol {
@@ -279,6 +283,17 @@ impl ProxyProtocol {
             Self::Socks4 => "socks4",
             Self::Socks4a => "socks4a",
             Self::Socks5 => "socks5",
+            Self::HttpConnect => "http-connect",
+            Self::Http => "http",
+        }
+    }
+
+    /// The scheme of a proxy that speaks it ([`ProxySetting::scheme`]).
+    #[must_use]
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::HttpConnect => "http",
+            other => other.as_str(),
         }
     }
 
@@ -289,6 +304,7 @@ impl ProxyProtocol {
             Self::Socks4 => "SOCKS4",
             Self::Socks4a => "SOCKS4a",
             Self::Socks5 => "SOCKS5",
+            Self::HttpConnect | Self::Http => "HTTP",
         }
     }
 }
@@ -317,7 +333,8 @@ pub struct ProxySession {
     pub proxy: Endpoint,
     /// The protocol spoken.
     pub protocol: ProxyProtocol,
-    /// `connect`, `bind`, `udp-associate`, `resolve`, `resolve-ptr`, or the number of another command.
+    /// `connect`, `bind`, `udp-associate`, `resolve`, `resolve-ptr`, the number of another SOCKS command, or a method of
+    /// HTTP in lower case.
     pub command: String,
     /// What it was asked to reach.
     pub target: Target,

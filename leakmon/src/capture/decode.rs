@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use leakmon_common::{
     ArgumentsEvent, EGRESS, Head, INGRESS, KIND_ARGUMENTS, KIND_EXEC, KIND_EXIT, KIND_FORK,
-    KIND_PACKET, Owner, PacketHeader, ProcessEvent, REASON_DNS, REASON_SOCKS,
+    KIND_PACKET, Owner, PacketHeader, ProcessEvent, REASON_DNS, REASON_PROXY,
 };
 use zerocopy::FromBytes;
 
@@ -75,7 +75,7 @@ fn packet(record: &[u8], clock: &BootClock) -> Option<Packet> {
         },
         reason: match header.reason {
             REASON_DNS => Reason::Dns,
-            REASON_SOCKS => Reason::Socks,
+            REASON_PROXY => Reason::Proxy,
             _ => return None,
         },
         transport: match header.protocol {

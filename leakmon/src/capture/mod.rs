@@ -41,8 +41,8 @@ pub enum Direction {
 pub enum Reason {
     /// To or from a DNS port.
     Dns,
-    /// Part of what may be a SOCKS conversation.
-    Socks,
+    /// Part of what may be a conversation with a proxy.
+    Proxy,
 }
 
 /// A packet of interest.

@@ -356,7 +356,7 @@ struct RecordedPacket {
     cookie: u64,
     owner: Option<RecordedOwner>,
     ingress: bool,
-    socks: bool,
+    proxied: bool,
     tcp: bool,
     source: SocketAddr,
     destination: SocketAddr,
@@ -409,7 +409,7 @@ impl From<&Event> for Recorded {
                     comm: owner.comm,
                 }),
                 ingress: packet.direction == Direction::Ingress,
-                socks: packet.reason == Reason::Socks,
+                proxied: packet.reason == Reason::Proxy,
                 tcp: packet.transport == Transport::Tcp,
                 source: packet.source,
                 destination: packet.destination,
@@ -478,8 +478,8 @@ impl From<Recorded> for Event {
                 } else {
                     Direction::Egress
                 },
-                reason: if packet.socks {
-                    Reason::Socks
+                reason: if packet.proxied {
+                    Reason::Proxy
                 } else {
                     Reason::Dns
                 },

@@ -240,7 +240,7 @@ impl AppState {
     /// configured, or the one that was spoken with.
     fn proxy_of(&self, session: Option<&ProxySession>) -> Option<ProxySetting> {
         let spoken = |endpoint: Endpoint, protocol: ProxyProtocol, resolves| ProxySetting {
-            scheme: protocol.as_str().to_owned(),
+            scheme: protocol.scheme().to_owned(),
             addr: endpoint.addr.to_string(),
             port: endpoint.port,
             resolves,

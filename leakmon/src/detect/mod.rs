@@ -30,7 +30,7 @@ use crate::{
     wire::{
         Message, Payload,
         dns::{Address, DnsMessage, Question},
-        socks::{Reply, Request},
+        proxy::{Reply, Request},
     },
 };
 
@@ -134,8 +134,8 @@ impl Detector {
                 }
             }
             Payload::Dns(_, dns) => self.answer(message, dns, &mut out),
-            Payload::SocksRequest(request) => self.request(message, request, who, &mut out),
-            Payload::SocksReply(reply) => self.reply(message, *reply, who, &mut out),
+            Payload::ProxyRequest(request) => self.request(message, request, who, &mut out),
+            Payload::ProxyReply(reply) => self.reply(message, *reply, who, &mut out),
             Payload::NoProxy => self
                 .sessions
                 .retain(|session| session.cookie != message.cookie),

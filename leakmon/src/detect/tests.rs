@@ -13,7 +13,7 @@ use crate::{
     wire::{
         Message, Payload,
         dns::{Address, DnsAnswer, DnsMessage, Question},
-        socks::{Reply, Request},
+        proxy::{Reply, Request},
     },
 };
 
@@ -140,7 +140,7 @@ impl Run {
                 port: 80,
             },
         };
-        self.say(2, peer, Payload::SocksRequest(request));
+        self.say(2, peer, Payload::ProxyRequest(request));
     }
 
     fn reply(&mut self, peer: &str, accepted: Option<bool>) {
@@ -148,7 +148,7 @@ impl Run {
             method: Some(0),
             accepted,
         };
-        self.say(2, peer, Payload::SocksReply(reply));
+        self.say(2, peer, Payload::ProxyReply(reply));
     }
 
     fn tick(&mut self, later: u64) {

@@ -7,7 +7,7 @@ use lru::LruCache;
 
 use super::{
     dns::{self, DnsMessage},
-    socks::{self, Parse, Reply, Request},
+    proxy::{self, Parse, Reply, Request},
     stream::Stream,
 };
 use crate::{
@@ -47,23 +47,23 @@ pub enum Payload {
     /// A DNS question or answer.
     Dns(Transport, DnsMessage),
     /// A whole request to a proxy.
-    SocksRequest(Request),
-    /// A proxy's answer: it speaks SOCKS, and perhaps said yes or no.
-    SocksReply(Reply),
+    ProxyRequest(Request),
+    /// A proxy's answer: it is one, and perhaps said yes or no.
+    ProxyReply(Reply),
     /// What answered a request to a proxy is no proxy.
     NoProxy,
     /// Something on a DNS port that could not be read as DNS.
     Undecoded,
 }
 
-/// A SOCKS conversation.
+/// A conversation with a proxy.
 #[derive(Debug, Default)]
 struct Conversation {
     sent: Stream,
     received: Stream,
-    reply: Reply,
+    reply: Option<Reply>,
     request_said: bool,
-    /// It is no SOCKS after all.
+    /// It is none after all, or all of it was said.
     over: bool,
 }
 
@@ -78,14 +78,14 @@ struct DnsConnection {
 #[derive(Debug)]
 pub struct Decoder {
     dns: LruCache<u64, DnsConnection>,
-    socks: LruCache<u64, Conversation>,
+    proxied: LruCache<u64, Conversation>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
         Self {
             dns: LruCache::new(MAX_CONNECTIONS),
-            socks: LruCache::new(MAX_CONNECTIONS),
+            proxied: LruCache::new(MAX_CONNECTIONS),
         }
     }
 }
@@ -98,7 +98,7 @@ impl Decoder {
                 .map(|datagram| dns_payload(Transport::Udp, datagram))
                 .collect(),
             (Reason::Dns, Transport::Tcp) => self.dns_over_tcp(packet),
-            (Reason::Socks, _) => self.socks(packet),
+            (Reason::Proxy, _) => self.proxied(packet),
         };
         let peer = match packet.direction {
             Direction::Egress => packet.destination,
@@ -138,9 +138,9 @@ impl Decoder {
         payloads
     }
 
-    fn socks(&mut self, packet: &Packet) -> Vec<Payload> {
+    fn proxied(&mut self, packet: &Packet) -> Vec<Payload> {
         let conversation = self
-            .socks
+            .proxied
             .get_or_insert_mut(packet.cookie, Conversation::default);
         if conversation.over {
             return Vec::new();
@@ -151,13 +151,11 @@ impl Decoder {
         };
         stream.push(packet.sequence, &packet.payload, packet.is_whole());
         let mut payloads = Vec::new();
-        if packet.direction == Direction::Ingress
-            && let Some(&version) = conversation.sent.bytes().first()
-        {
-            match socks::reply(conversation.received.bytes(), version) {
-                Parse::Done(reply) if reply != conversation.reply => {
-                    conversation.reply = reply;
-                    payloads.push(Payload::SocksReply(reply));
+        if packet.direction == Direction::Ingress && !conversation.sent.bytes().is_empty() {
+            match proxy::reply(conversation.received.bytes(), conversation.sent.bytes()) {
+                Parse::Done(reply) if Some(reply) != conversation.reply => {
+                    conversation.reply = Some(reply);
+                    payloads.push(Payload::ProxyReply(reply));
                 }
                 Parse::Done(_) | Parse::Incomplete => {}
                 Parse::No => {
@@ -169,16 +167,23 @@ impl Decoder {
             }
         }
         if !conversation.request_said && !conversation.over {
-            match socks::request(conversation.sent.bytes(), conversation.reply.method) {
+            match proxy::request(
+                conversation.sent.bytes(),
+                conversation.reply.and_then(|reply| reply.method),
+            ) {
                 Parse::Done(request) => {
                     conversation.request_said = true;
-                    payloads.push(Payload::SocksRequest(request));
+                    payloads.push(Payload::ProxyRequest(request));
                 }
                 Parse::Incomplete => {}
                 Parse::No => conversation.over = true,
             }
         }
-        if conversation.request_said && conversation.reply.accepted.is_some() {
+        if conversation.request_said
+            && conversation
+                .reply
+                .is_some_and(|reply| reply.accepted.is_some())
+        {
             conversation.over = true;
         }
         payloads

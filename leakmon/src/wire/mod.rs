@@ -2,7 +2,9 @@
 
 mod decoder;
 pub mod dns;
-pub mod socks;
+mod http;
+pub mod proxy;
+mod socks;
 mod stream;
 
 pub use decoder::{Decoder, Message, Payload};

@@ -1,34 +1,13 @@
 //! SOCKS conversations: SOCKS4 and 4a (the memos by Y. Lee), SOCKS5 (RFC 1928, RFC 1929), and tor's extensions
 //! (`socks-extensions` of the tor specifications).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::model::{ProxyProtocol, Target};
+use super::proxy::{Parse, Reply, Request, address_target, name_target};
+use crate::model::ProxyProtocol;
 
 /// Longest user id or name of SOCKS4 that is taken for honest: the memos set no limit.
 const MAX_SOCKS4_STRING: usize = 512;
-
-/// What a client asks of its proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The protocol.
-    pub protocol: ProxyProtocol,
-    /// Name of the command.
-    pub command: String,
-    /// What the proxy is to reach.
-    pub target: Target,
-}
-
-/// How far a parse has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parse<T> {
-    /// All there.
-    Done(T),
-    /// So far so good.
-    Incomplete,
-    /// This is no SOCKS, or none that can be followed.
-    No,
-}
 
 /// Takes bytes off the front, or tells that there are too few.
 struct Reader<'a>(&'a [u8]);
@@ -163,36 +142,6 @@ fn socks5_request(mut reader: Reader<'_>, method: Option<u8>) -> Option<Parse<Re
         command,
         target,
     }))
-}
-
-fn address_target(addr: IpAddr, port: u16) -> Target {
-    Target {
-        name: None,
-        addr: Some(addr),
-        port,
-    }
-}
-
-/// A name as it was sent; an address written out where a name is due is an address all the same.
-fn name_target(name: &[u8], port: u16) -> Target {
-    let name = String::from_utf8_lossy(name).into_owned();
-    match name.parse() {
-        Ok(addr) => address_target(addr, port),
-        Err(_) => Target {
-            name: Some(name),
-            addr: None,
-            port,
-        },
-    }
-}
-
-/// What a proxy's bytes so far say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reply {
-    /// The authentication method it chose (SOCKS5).
-    pub method: Option<u8>,
-    /// Whether it granted the request.
-    pub accepted: Option<bool>,
 }
 
 /// Reads what a proxy sent so far to a client whose first byte was `version`.

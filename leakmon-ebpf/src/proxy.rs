@@ -1,12 +1,13 @@
-//! Does a TCP connection begin like SOCKS? The agent parses it for good; this only keeps other traffic out.
+//! Does a TCP connection begin like a conversation with a proxy? The agent parses it for good; this only keeps other
+//! traffic out.
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_tcp_sock},
     helpers::generated::bpf_tcp_sock as tcp_sock_of,
 };
-use leakmon_common::SOCKS_SEGMENTS;
+use leakmon_common::PROXY_SEGMENTS;
 
-use crate::{headers::load, maps::SOCKS};
+use crate::{headers::load, maps::PROXIED};
 
 /// SOCKS4 commands: CONNECT, BIND (the SOCKS4 memo), and tor's RESOLVE (socks-extensions, section 2).
 const SOCKS4_COMMANDS: [u8; 3] = [1, 2, 0xf0];
@@ -25,7 +26,17 @@ fn tcp_state(skb: *mut __sk_buff) -> Option<*mut bpf_tcp_sock> {
     }
 }
 
-/// Whether a segment that a process sends is part of the start of a SOCKS conversation.
+/// How a request to an HTTP proxy begins, in its first eight bytes: CONNECT, or another method with the whole URI behind
+/// it, which a web server itself is not sent (RFC 9112 section 3.2.2).
+const HTTP: [u64; 5] = [
+    u64::from_be_bytes(*b"CONNECT "),
+    u64::from_be_bytes(*b"GET http"),
+    u64::from_be_bytes(*b"HEAD htt"),
+    u64::from_be_bytes(*b"POST htt"),
+    u64::from_be_bytes(*b"PUT http"),
+];
+
+/// Whether a segment that a process sends is part of the start of a conversation with a proxy.
 #[inline(always)]
 pub fn sent(skb: *mut __sk_buff, payload: u32, len: u32, cookie: impl Fn() -> u64) -> bool {
     let Some(tcp) = tcp_state(skb) else {
@@ -33,18 +44,18 @@ pub fn sent(skb: *mut __sk_buff, payload: u32, len: u32, cookie: impl Fn() -> u6
     };
     // SAFETY: checked against null; the kernel counts this segment before the hook runs (net/ipv4/tcp_output.c).
     let segments = unsafe { (*tcp).data_segs_out };
-    if segments > SOCKS_SEGMENTS {
+    if segments > PROXY_SEGMENTS {
         return false;
     }
     let cookie = cookie();
     // SAFETY: only whether there is an entry matters.
-    if unsafe { SOCKS.get(cookie) }.is_some() {
+    if unsafe { PROXIED.get(cookie) }.is_some() {
         return true;
     }
     if segments > 1 || !begins(skb, payload, len) {
         return false;
     }
-    SOCKS.insert(cookie, 0, 0).is_ok()
+    PROXIED.insert(cookie, 0, 0).is_ok()
 }
 
 /// Whether a segment that a process receives belongs to a conversation that [`sent`] recognised.
@@ -54,14 +65,14 @@ pub fn received(skb: *mut __sk_buff, cookie: impl Fn() -> u64) -> bool {
         return false;
     };
     // SAFETY: checked against null.
-    if unsafe { (*tcp).data_segs_in } > SOCKS_SEGMENTS {
+    if unsafe { (*tcp).data_segs_in } > PROXY_SEGMENTS {
         return false;
     }
     // SAFETY: only whether there is an entry matters.
-    unsafe { SOCKS.get(cookie()) }.is_some()
+    unsafe { PROXIED.get(cookie()) }.is_some()
 }
 
-/// The first bytes of SOCKS4 and SOCKS5 (RFC 1928 section 3); one lone first byte is let through.
+/// The first bytes of SOCKS4 and SOCKS5 (RFC 1928 section 3), of which one lone first byte is let through, and of HTTP.
 #[inline(always)]
 fn begins(skb: *mut __sk_buff, payload: u32, len: u32) -> bool {
     if len == 1 {
@@ -73,6 +84,8 @@ fn begins(skb: *mut __sk_buff, payload: u32, len: u32) -> bool {
     match version {
         4 => SOCKS4_COMMANDS.contains(&second),
         5 => second > 0 && u32::from(second) + 2 <= len,
+        b'C' | b'G' | b'H' | b'P' => load::<[u8; 8]>(skb, payload)
+            .is_some_and(|start| HTTP.contains(&u64::from_be_bytes(start))),
         _ => false,
     }
 }
