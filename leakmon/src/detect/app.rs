@@ -245,11 +245,15 @@ impl AppState {
             port: endpoint.port,
             resolves,
         };
+        if let Some(session) = session
+            && !self
+                .posture
+                .is_proxy_address(session.proxy.addr, session.proxy.port)
+        {
+            return Some(spoken(session.proxy, session.protocol, Resolves::Local));
+        }
         if let Some(proxy) = self.posture.proxy() {
             return Some(proxy.clone());
-        }
-        if let Some(session) = session {
-            return Some(spoken(session.proxy, session.protocol, Resolves::Local));
         }
         let known = self.confirmed_proxy()?;
         Some(spoken(known.endpoint, known.protocol, Resolves::Unknown))
