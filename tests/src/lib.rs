@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audited;
 pub mod bpf;
 pub mod browser;
 pub mod cgroup;
