@@ -348,6 +348,8 @@ pub struct ProxySession {
 pub enum FindingKind {
     /// A program with a proxy resolved a name itself.
     SelfResolution,
+    /// A name left the machine that DNS must never be asked for: `.onion` (RFC 7686), `.i2p`.
+    SpecialName,
 }
 
 /// How bad.
@@ -374,7 +376,8 @@ pub enum Confidence {
     Observed,
     /// The program's configuration sends everything through a proxy, and it asked for the name itself.
     Configured,
-    /// The program asked for the name, was answered an address, and gave the proxy that address.
+    /// The program asked for the name, was answered an address, and gave the proxy that address; or the name alone is
+    /// proof, because it must never leave the machine.
     Proven,
 }
 
@@ -543,16 +546,16 @@ pub struct Finding {
     pub severity: Severity,
     /// How sure.
     pub confidence: Confidence,
-    /// The program that a person would name.
-    pub app: Arc<App>,
-    /// The process that sent the query.
-    pub process: Actor,
+    /// The program that a person would name; `null` for a special name when the kernel could not tell who asked.
+    pub app: Option<Arc<App>>,
+    /// The process that sent the query; `null` likewise.
+    pub process: Option<Actor>,
     /// The name that leaked.
     pub name: String,
     /// Ids of the queries that leaked it, the first of them when there are many.
     pub queries: Vec<String>,
-    /// The proxy that was to be used.
-    pub proxy: ProxySetting,
+    /// The proxy that was to be used; `null` for a special name when none is known.
+    pub proxy: Option<ProxySetting>,
     /// The chain of evidence, in the order in which things happened.
     pub evidence: Vec<Evidence>,
     /// What to change.

@@ -5,11 +5,11 @@ use std::{net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
-use super::{Proof, Record, evidence};
+use super::{Case, Record, evidence};
 use crate::{
     model::{
-        App, Confidence, Endpoint, Evidence, Finding, FindingKind, ProxyProtocol, ProxySession,
-        ProxySetting, Resolves, Severity,
+        App, Endpoint, Evidence, Finding, FindingKind, ProxyProtocol, ProxySession, ProxySetting,
+        Resolves, Severity,
     },
     posture::{Observed, Posture, observed},
     time::Timestamp,
@@ -51,7 +51,8 @@ struct FindingState {
 pub struct AppState {
     /// What it was told.
     pub posture: Arc<Posture>,
-    app: Arc<App>,
+    /// `None` for whoever it was, where the kernel could not tell.
+    app: Option<Arc<App>>,
     spoken: Vec<Observed>,
     /// What answered like a proxy.
     answering: Vec<Endpoint>,
@@ -59,12 +60,12 @@ pub struct AppState {
     addresses: LruCache<IpAddr, Vec<Lookup>>,
     /// Name → the queries that asked for it.
     names: LruCache<String, Vec<u64>>,
-    findings: LruCache<String, FindingState>,
+    findings: LruCache<(FindingKind, String), FindingState>,
 }
 
 impl AppState {
     /// An app of which nothing is known yet.
-    pub fn new(app: Arc<App>) -> Self {
+    pub fn new(app: Option<Arc<App>>) -> Self {
         Self {
             posture: Arc::default(),
             app,
@@ -166,74 +167,85 @@ impl AppState {
     pub fn find(
         &mut self,
         records: &[&Record],
-        confidence: Confidence,
-        proof: Option<&Proof<'_>>,
+        case: &Case<'_>,
         at: Timestamp,
         number: u64,
     ) -> (Option<Finding>, bool) {
         let Some(first) = records.first() else {
             return (None, false);
         };
-        let name = first.query.name.clone();
-        let is_new = !self.findings.contains(&name);
+        let key = (case.kind, first.query.name.clone());
+        let is_new = !self.findings.contains(&key);
         if is_new {
-            let session = proof.map(|proof| proof.session);
-            let (Some(process), Some(proxy)) =
-                (first.query.process.clone(), self.proxy_of(session))
-            else {
+            let Some(state) = self.new_finding(first, case, at, number) else {
                 return (None, false);
             };
-            let mut evidence: Vec<(Timestamp, Evidence)> = self
-                .posture
-                .evidence
-                .iter()
-                .map(|piece| (Timestamp::default(), piece.clone()))
-                .collect();
-            if evidence.is_empty()
-                && session.is_none()
-                && let Some(spoken) = self.confirmed_proxy()
-            {
-                evidence.push((spoken.first, spoken.evidence()));
-            }
-            let finding = Finding {
-                ts: at,
-                id: format!("f{number}"),
-                update: false,
-                kind: FindingKind::SelfResolution,
-                severity: Severity::Info,
-                confidence,
-                app: Arc::clone(&self.app),
-                advice: self
-                    .posture
-                    .advice
-                    .clone()
-                    .unwrap_or_else(|| evidence::advice(&process.process, &proxy)),
-                process,
-                name: name.clone(),
-                queries: Vec::new(),
-                proxy,
-                evidence: Vec::new(),
-            };
-            self.findings.put(
-                name.clone(),
-                FindingState {
-                    finding,
-                    evidence,
-                    unsaid: true,
-                },
-            );
+            self.findings.put(key.clone(), state);
         }
-        let Some(state) = self.findings.get_mut(&name) else {
+        let Some(state) = self.findings.get_mut(&key) else {
             return (None, false);
         };
-        let is_surer = confidence > state.finding.confidence;
-        strengthen(state, records, confidence, proof);
+        let is_surer = case.confidence > state.finding.confidence;
+        strengthen(state, records, case);
         let said = (is_new || is_surer).then(|| {
             let finding = say(state, at);
             state.finding.update = true;
             finding
         });
         (said, is_new)
+    }
+
+    fn new_finding(
+        &self,
+        first: &Record,
+        case: &Case<'_>,
+        at: Timestamp,
+        number: u64,
+    ) -> Option<FindingState> {
+        let session = case.proof.as_ref().map(|proof| proof.session);
+        let process = first.query.process.clone();
+        let proxy = self.proxy_of(session);
+        let advice = match (case.kind, &process, &proxy) {
+            (FindingKind::SpecialName, ..) => evidence::special_advice(),
+            (FindingKind::SelfResolution, Some(process), Some(proxy)) => self
+                .posture
+                .advice
+                .clone()
+                .unwrap_or_else(|| evidence::advice(&process.process, proxy)),
+            (FindingKind::SelfResolution, ..) => return None,
+        };
+        let mut evidence: Vec<(Timestamp, Evidence)> = self
+            .posture
+            .evidence
+            .iter()
+            .map(|piece| (Timestamp::default(), piece.clone()))
+            .collect();
+        if evidence.is_empty()
+            && session.is_none()
+            && let Some(spoken) = self.confirmed_proxy()
+        {
+            evidence.push((spoken.first, spoken.evidence()));
+        }
+        let finding = Finding {
+            ts: at,
+            id: format!("f{number}"),
+            update: false,
+            kind: case.kind,
+            severity: Severity::Info,
+            confidence: case.confidence,
+            app: self.app.clone(),
+            advice,
+            process,
+            name: first.query.name.clone(),
+            queries: Vec::new(),
+            proxy,
+            evidence: Vec::new(),
+        };
+        Some(FindingState {
+            finding,
+            evidence,
+            unsaid: true,
+        })
     }
 
     /// The proxy that should have been given the name: the one of the request that proves it, the one that was
@@ -261,17 +273,21 @@ impl AppState {
 
     /// The answer to a query that leaked.
     pub fn add_answer(&mut self, record: &Record) {
-        if let Some(state) = self.findings.get_mut(&record.query.name)
-            && let Some(answer) = evidence::of_answer(record)
-        {
-            add(state, answer);
+        let Some(answer) = evidence::of_answer(record) else {
+            return;
+        };
+        for kind in [FindingKind::SelfResolution, FindingKind::SpecialName] {
+            if let Some(state) = self.findings.get_mut(&(kind, record.query.name.clone())) {
+                add(state, answer.clone());
+            }
         }
     }
 
     /// The proxy was given an address that several names were answered with: none of them is picked.
     pub fn add_ambiguous(&mut self, session: &ProxySession, names: &[&str]) {
         for name in names {
-            if let Some(state) = self.findings.get_mut(*name) {
+            let key = (FindingKind::SelfResolution, (*name).to_owned());
+            if let Some(state) = self.findings.get_mut(&key) {
                 add(state, evidence::ambiguous(session, names));
             }
         }
@@ -287,12 +303,7 @@ impl AppState {
     }
 }
 
-fn strengthen(
-    state: &mut FindingState,
-    records: &[&Record],
-    confidence: Confidence,
-    proof: Option<&Proof<'_>>,
-) {
+fn strengthen(state: &mut FindingState, records: &[&Record], case: &Case<'_>) {
     for record in records {
         let id = &record.query.id;
         let queries = &mut state.finding.queries;
@@ -304,13 +315,13 @@ fn strengthen(
         if let Some(answer) = evidence::of_answer(record) {
             add(state, answer);
         }
-        let severity = evidence::severity(confidence, record.query.escaped);
+        let severity = evidence::severity(case.kind, case.confidence, record.query.escaped);
         state.finding.severity = state.finding.severity.max(severity);
     }
-    if let Some(proof) = proof {
+    if let Some(proof) = &case.proof {
         add(state, evidence::of_proof(proof));
     }
-    state.finding.confidence = state.finding.confidence.max(confidence);
+    state.finding.confidence = state.finding.confidence.max(case.confidence);
 }
 
 fn add(state: &mut FindingState, piece: (Timestamp, Evidence)) {

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Proof, Record};
 use crate::{
-    model::{Confidence, Evidence, Process, ProxySession, ProxySetting, Resolves, Severity},
+    model::{
+        Confidence, Evidence, FindingKind, Process, ProxySession, ProxySetting, Resolves, Severity,
+    },
     time::Timestamp,
 };
 
@@ -89,13 +91,21 @@ fn milliseconds(microseconds: u64) -> String {
     format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100)
 }
 
-/// How bad a program's own lookup is: worse when it left the machine, less when nothing says that it was not meant.
-pub fn severity(confidence: Confidence, escaped: bool) -> Severity {
-    match (confidence, escaped) {
-        (Confidence::Observed, false) => Severity::Low,
-        (Confidence::Observed, true) | (_, false) => Severity::Medium,
-        (_, true) => Severity::High,
+/// How bad it is: worse when the name left the machine, less when nothing says that it was not meant.
+pub fn severity(kind: FindingKind, confidence: Confidence, escaped: bool) -> Severity {
+    match (kind, confidence, escaped) {
+        (FindingKind::SpecialName, ..) => Severity::Critical,
+        (_, Confidence::Observed, false) => Severity::Low,
+        (_, Confidence::Observed, true) | (_, _, false) => Severity::Medium,
+        (_, _, true) => Severity::High,
     }
+}
+
+/// What to change when a name left the machine that must never.
+pub fn special_advice() -> String {
+    "have whatever asks give such names to tor's or I2P's own proxy, by name; and have the resolver refuse them \
+     (dnsmasq: local=/onion/ and local=/i2p/; unbound: local-zone: \"onion.\" always_nxdomain)"
+        .to_owned()
 }
 
 /// What to change, when no configuration is known that could be named.

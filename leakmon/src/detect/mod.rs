@@ -22,8 +22,8 @@ use lru::LruCache;
 use self::{app::AppState, summary::Counts};
 use crate::{
     model::{
-        Actor, Answer, App, Confidence, Finding, Loss, ProcessId, ProxySession, Query, Report,
-        Resolver, Transport, Verdict,
+        Actor, Answer, App, Confidence, Finding, FindingKind, Loss, ProcessId, ProxySession, Query,
+        Report, Resolver, Transport, Verdict,
     },
     posture::Posture,
     time::Timestamp,
@@ -72,6 +72,20 @@ struct Proof<'a> {
     /// When that address was answered.
     answered_at: Option<Timestamp>,
 }
+
+/// What makes queries a leak.
+#[derive(Debug)]
+struct Case<'a> {
+    kind: FindingKind,
+    confidence: Confidence,
+    proof: Option<Proof<'a>>,
+}
+
+/// Stands for whoever it was, where the kernel could not tell.
+const NOBODY: ProcessId = ProcessId {
+    pid: 0,
+    started_ns: None,
+};
 
 /// A request to a proxy that waits for its reply.
 #[derive(Debug)]
@@ -272,13 +286,14 @@ impl Detector {
             verdict: Verdict::Unknown,
             explanation: None,
         };
+        let special = verdict::special(&query);
         let ruling = match who {
             Some(who) => {
                 let app = self.app(who);
                 app.asked(number, &question.name);
-                verdict::rule(app, &query)
+                special.unwrap_or_else(|| verdict::rule(app, &query))
             }
-            None => verdict::nobody(),
+            None => special.unwrap_or_else(verdict::nobody),
         };
         query.verdict = ruling.verdict;
         query.explanation = Some(ruling.explanation);
@@ -291,8 +306,15 @@ impl Detector {
                 answer: None,
             },
         );
-        if let (Some(who), Some(confidence)) = (who, ruling.confidence) {
-            self.find(who.app.id, &[number], confidence, None, message.at, out);
+        if let Some((kind, confidence)) = ruling.leak {
+            let app = who.map_or(NOBODY, |who| who.app.id);
+            self.apps.get_or_insert_mut(app, || AppState::new(None));
+            let case = Case {
+                kind,
+                confidence,
+                proof: None,
+            };
+            self.find(app, &[number], &case, message.at, out);
         }
         self.pending.insert(key.clone(), number);
         self.open
@@ -459,14 +481,20 @@ impl Detector {
             );
             self.change_verdict(number, Verdict::Leak, &why, out);
         }
-        self.find(
-            who.app.id,
-            &told,
-            Confidence::Proven,
-            Some((session, *latest)),
-            session.ts,
-            out,
-        );
+        let proof = Proof {
+            session,
+            answered_at: self
+                .records
+                .peek(latest)
+                .and_then(|record| record.answer.as_ref())
+                .map(|answer| answer.ts),
+        };
+        let case = Case {
+            kind: FindingKind::SelfResolution,
+            confidence: Confidence::Proven,
+            proof: Some(proof),
+        };
+        self.find(who.app.id, &told, &case, session.ts, out);
     }
 
     fn reply(&mut self, message: &Message, reply: Reply, who: Option<&Who>, out: &mut Vec<Report>) {
@@ -521,14 +549,12 @@ impl Detector {
         out.push(Report::Query(query.clone()));
     }
 
-    /// Makes or strengthens the finding about the name that these queries asked for. A request that proves it comes with
-    /// the query that was answered with its address.
+    /// Makes or strengthens the finding about the name that these queries asked for.
     fn find(
         &mut self,
         app: ProcessId,
         numbers: &[u64],
-        confidence: Confidence,
-        proof: Option<(&ProxySession, u64)>,
+        case: &Case<'_>,
         at: Timestamp,
         out: &mut Vec<Report>,
     ) {
@@ -539,16 +565,8 @@ impl Detector {
             .iter()
             .filter_map(|number| self.records.peek(number))
             .collect();
-        let proof = proof.map(|(session, answered)| Proof {
-            session,
-            answered_at: self
-                .records
-                .peek(&answered)
-                .and_then(|record| record.answer.as_ref())
-                .map(|answer| answer.ts),
-        });
         let next = self.findings + 1;
-        let (finding, is_new) = app.find(&records, confidence, proof.as_ref(), at, next);
+        let (finding, is_new) = app.find(&records, case, at, next);
         if is_new {
             self.findings = next;
         }
@@ -561,7 +579,7 @@ impl Detector {
     fn app(&mut self, who: &Who) -> &mut AppState {
         let state = self
             .apps
-            .get_or_insert_mut(who.app.id, || AppState::new(Arc::clone(&who.app)));
+            .get_or_insert_mut(who.app.id, || AppState::new(Some(Arc::clone(&who.app))));
         if !Arc::ptr_eq(&state.posture, &who.posture) {
             state.posture = Arc::clone(&who.posture);
         }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::{Detector, Who};
 use crate::{
     model::{
-        Actor, App, Confidence, Finding, Process, ProxyProtocol, ProxySetting, Query, Report,
-        Resolves, Severity, Target, Transport, Verdict,
+        Actor, App, Confidence, Finding, FindingKind, Process, ProxyProtocol, ProxySetting, Query,
+        Report, Resolves, Severity, Target, Transport, Verdict,
     },
     posture::{Bypass, Language, Posture, Route},
     time::Timestamp,
@@ -310,6 +310,48 @@ fn a_page_beside_the_proxy_is_not_its_name() {
     run.request("10.77.0.9:1080", None, Some("10.77.0.9"));
     run.reply("10.77.0.9:1080", Some(true));
     assert_eq!(run.verdicts(), [("page.example", Verdict::Leak)]);
+}
+
+#[test]
+fn a_name_that_must_never_leave_is_critical_whoever_asks() {
+    let mut run = Run::of(direct());
+    run.dns(1, "x.onion", "A", None);
+    run.dns(2, "onion.example", "A", None);
+    run.dns(3, "x.i2p", "A", None);
+    assert_eq!(
+        run.verdicts(),
+        [
+            ("x.onion", Verdict::Leak),
+            ("onion.example", Verdict::NoProxy),
+            ("x.i2p", Verdict::Leak)
+        ]
+    );
+    let findings = run.findings();
+    assert_eq!(findings.len(), 2);
+    for finding in findings {
+        assert_eq!(finding.kind, FindingKind::SpecialName);
+        assert_eq!(finding.severity, Severity::Critical);
+        assert_eq!(finding.confidence, Confidence::Proven);
+        assert_eq!(finding.proxy, None);
+    }
+    assert!(run.finish());
+
+    let mut nobodys = Run::of(direct());
+    nobodys.who = None;
+    nobodys.dns(1, "x.onion", "A", None);
+    assert_eq!(nobodys.findings()[0].app, None);
+
+    let mut local = Run::of(direct());
+    let question = DnsMessage {
+        id: 1,
+        questions: vec![Question {
+            name: "x.onion".into(),
+            qtype: "A".into(),
+        }],
+        answer: None,
+    };
+    local.say(1, "127.0.0.1:53", Payload::Dns(Transport::Udp, question));
+    assert!(local.findings().is_empty(), "it has not left");
 }
 
 #[test]

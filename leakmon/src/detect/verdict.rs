@@ -2,7 +2,7 @@
 
 use super::app::AppState;
 use crate::{
-    model::{Confidence, Query, Verdict},
+    model::{Confidence, FindingKind, Query, Verdict},
     posture::{Posture, Route},
 };
 
@@ -13,8 +13,8 @@ pub struct Ruling {
     pub verdict: Verdict,
     /// Why, in words.
     pub explanation: String,
-    /// For a leak: how sure.
-    pub confidence: Option<Confidence>,
+    /// For a leak: what kind, and how sure.
+    pub leak: Option<(FindingKind, Confidence)>,
 }
 
 impl Ruling {
@@ -22,16 +22,30 @@ impl Ruling {
         Self {
             verdict,
             explanation: explanation.into(),
-            confidence: None,
+            leak: None,
         }
     }
 
     fn leak(confidence: Confidence, explanation: impl Into<String>) -> Self {
         Self {
-            confidence: Some(confidence),
+            leak: Some((FindingKind::SelfResolution, confidence)),
             ..Self::new(Verdict::Leak, explanation)
         }
     }
+}
+
+/// The ruling on a name that must never leave the machine, whoever asks; `None` for any other name, and for a question to
+/// this machine itself: if a local resolver sends that on, its own query is the leak.
+pub fn special(query: &Query) -> Option<Ruling> {
+    let why = match query.name.rsplit('.').next() {
+        Some("onion") => "names of tor's onion services must never be asked of DNS (RFC 7686)",
+        Some("i2p") => "names of I2P are known inside I2P alone",
+        _ => return None,
+    };
+    query.escaped.then(|| Ruling {
+        leak: Some((FindingKind::SpecialName, Confidence::Proven)),
+        ..Ruling::new(Verdict::Leak, why)
+    })
 }
 
 /// The ruling on a query whose asker is not known.

@@ -11,8 +11,8 @@ use lru::LruCache;
 use super::{Sink, printable};
 use crate::{
     model::{
-        Actor, Answer, App, Confidence, Finding, Loss, ProxySession, Query, Report, Resolves,
-        RouteKind, Setup, Severity, Summary, Verdict,
+        Actor, Answer, App, Confidence, Finding, FindingKind, Loss, ProxySession, Query, Report,
+        Resolves, RouteKind, Setup, Severity, Summary, Verdict,
     },
     time::Timestamp,
 };
@@ -199,14 +199,26 @@ impl<W: Write> Lines<W> {
         } else {
             ("", "")
         };
+        let did = match (finding.kind, &finding.proxy) {
+            (FindingKind::SelfResolution, Some(proxy)) => format!(
+                "resolved {} itself, past {}",
+                printable(&finding.name),
+                printable(&proxy.to_string())
+            ),
+            (FindingKind::SelfResolution, None) => {
+                format!("resolved {} itself", printable(&finding.name))
+            }
+            (FindingKind::SpecialName, _) => format!(
+                "asked DNS for {}, a name that must never leave the machine",
+                printable(&finding.name)
+            ),
+        };
         writeln!(
             self.out,
-            "{} {red}LEAK{plain}     {}  {}resolved {} itself, past {}  [{}]",
+            "{} {red}LEAK{plain}     {}  {}{did}  [{}]",
             finding.ts.time_of_day(),
-            who(Some(&finding.app), Some(&finding.process)),
+            who(finding.app.as_deref(), finding.process.as_ref()),
             if again { "is surer now: " } else { "" },
-            printable(&finding.name),
-            printable(&finding.proxy.to_string()),
             finding.confidence.as_str(),
         )?;
         for evidence in &finding.evidence {
@@ -358,7 +370,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{Evidence, FindingKind, Process, ProxySetting, Resolves};
+    use crate::model::{Evidence, Process, ProxySetting, Resolves};
 
     fn finding(confidence: Confidence, update: bool) -> Report {
         let process = Arc::new(Process::unread(7, None));
@@ -369,23 +381,23 @@ mod tests {
             kind: FindingKind::SelfResolution,
             severity: Severity::High,
             confidence,
-            app: Arc::new(App {
+            app: Some(Arc::new(App {
                 name: "b\u{1b}[31mad".into(),
                 pid: 7,
                 id: process.id(),
-            }),
-            process: Actor {
+            })),
+            process: Some(Actor {
                 process,
                 thread: None,
-            },
+            }),
             name: "page.example".into(),
             queries: vec!["q1".into()],
-            proxy: ProxySetting {
+            proxy: Some(ProxySetting {
                 scheme: "socks5".into(),
                 addr: "fd00::1".into(),
                 port: 1080,
                 resolves: Resolves::Remote,
-            },
+            }),
             evidence: vec![Evidence::new("command-line", "a\nb")],
             advice: "change it".into(),
         }))
