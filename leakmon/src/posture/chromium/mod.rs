@@ -4,20 +4,21 @@
 //! chrome/browser/prefs/chrome_command_line_pref_store.cc.
 
 use super::{
-    Bypass, Language, Route, Subject, Told, bypass::split, proxy::Written, without_password,
+    Bypass, Language, Route, Subject, Told, View, bypass::split, pac, proxy::Written,
+    without_password,
 };
-use crate::model::{Process, ProxySetting, Resolves};
+use crate::model::{Evidence, Process, ProxySetting, Resolves};
 
 const SOURCE: &str = "command-line";
 
 /// What a program of the family was told, the first counts; `None` for another program.
 pub fn told(subject: &Subject<'_>) -> Option<Vec<Told>> {
     let process = subject.process;
-    is_chromium(process).then(|| switches(process).into_iter().collect())
+    is_chromium(process).then(|| switches(process, subject.view).into_iter().collect())
 }
 
 /// What the command line says.
-fn switches(process: &Process) -> Option<Told> {
+fn switches(process: &Process, view: &View) -> Option<Told> {
     let cmdline = process.cmdline.as_deref()?;
     if let Some(value) = switch(cmdline, "no-proxy-server") {
         return Some(Told::new(
@@ -27,10 +28,15 @@ fn switches(process: &Process) -> Option<Told> {
         ));
     }
     // A script or a discovery decides for each address: nothing can be said about all names.
-    for name in ["proxy-pac-url", "proxy-auto-detect"] {
-        if let Some(value) = switch(cmdline, name) {
-            return Some(Told::new(SOURCE, written(name, value), Route::Some(None)));
-        }
+    if let Some(value) = switch(cmdline, "proxy-auto-detect") {
+        let written = written("proxy-auto-detect", value);
+        return Some(Told::new(SOURCE, written, Route::Some(None)));
+    }
+    if let Some(url) = switch(cmdline, "proxy-pac-url") {
+        let mut told = pac::told(view, url, "socks4", &resolves);
+        let evidence = Evidence::new(SOURCE, "--proxy-pac-url");
+        told.evidence.insert(0, evidence);
+        return Some(told);
     }
     let value = switch(cmdline, "proxy-server")?;
     let bypass = switch(cmdline, "proxy-bypass-list").unwrap_or_default();
@@ -148,12 +154,15 @@ fn proxy(uri: &str, default_scheme: &str) -> Option<ProxySetting> {
         "https" => ("https", 443),
         _ => return None,
     };
-    let resolves = if scheme == "socks4" {
+    Some(written.setting(scheme, default_port, resolves(scheme)))
+}
+
+fn resolves(scheme: &str) -> Resolves {
+    if scheme == "socks4" {
         Resolves::Local
     } else {
         Resolves::Remote
-    };
-    Some(written.setting(scheme, default_port, resolves))
+    }
 }
 
 fn advice(proxy: &ProxySetting) -> String {
@@ -189,7 +198,7 @@ mod tests {
             ),
             ..Process::unread(1, None)
         };
-        switches(&process).map(|told| Posture::combine([told]))
+        switches(&process, &View::closed(&process)).map(|told| Posture::combine([told]))
     }
 
     fn proxy_of(value: &str) -> Option<String> {
