@@ -36,6 +36,14 @@ const QUIET: [&str; 4] = [
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Waits until no other browser of a lab runs on this machine, and keeps others from it as long as the file is held.
+pub(crate) fn alone() -> File {
+    let alone = File::create(std::env::temp_dir().join("leakmon-lab-browser.lock"))
+        .expect("a lock file can be made");
+    alone.lock().expect("a lock file can be locked");
+    alone
+}
+
 /// A running Chromium. It holds the machine's browser lock: two at once on a small machine only make each other slow.
 #[derive(Debug)]
 pub struct Chromium {
@@ -61,9 +69,7 @@ impl Chromium {
     }
 
     fn start(lab: &Lab, args: &[&str], url: &str) -> Self {
-        let alone = File::create(std::env::temp_dir().join("leakmon-lab-browser.lock"))
-            .expect("a lock file can be made");
-        alone.lock().expect("a lock file can be locked");
+        let alone = alone();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cgroup = Cgroup::create(lab.cgroup(), &format!("browser-{number}"));
         let profile = lab.dir().join(format!("profile-{number}"));

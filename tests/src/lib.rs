@@ -16,6 +16,7 @@ pub mod browser;
 pub mod cgroup;
 pub mod compare;
 pub mod dnsmasq;
+pub mod firefox;
 pub mod held;
 pub mod lab;
 pub mod leakmon;
@@ -31,6 +32,7 @@ pub mod wait;
 
 pub use browser::Chromium;
 pub use dnsmasq::Asked;
+pub use firefox::Firefox;
 pub use held::Held;
 pub use lab::{Lab, LabBuilder};
 pub use leakmon::{Leakmon, Run};

@@ -268,6 +268,18 @@ impl View {
         ))
     }
 
+    /// When a file was last written, in seconds and nanoseconds; of a link that leads nowhere, when that was made.
+    #[must_use]
+    pub fn modified(&self, path: &str) -> Option<(i64, u64)> {
+        let root = self.root.as_ref().ok()?;
+        self.note(path);
+        let file = below(root, path, OFlags::PATH)
+            .or_else(|_| below(root, path, OFlags::PATH | OFlags::NOFOLLOW))
+            .ok()?;
+        let stat = fstat(file).ok()?;
+        Some((stat.st_mtime, stat.st_mtime_nsec))
+    }
+
     /// What was looked at so far.
     #[must_use]
     pub fn looked(&self) -> Vec<Looked> {
