@@ -3,12 +3,13 @@
 
 mod curl;
 mod curl_options;
-//mod git;
-//mod git_config;
-//mod java;
-//mod nc;
-//mod ssh;
-//mod ssh_config;
+mod git;
+mod git_config;
+mod git_url;
+mod java;
+mod nc;
+mod ssh;
+mod ssh_config;
 mod table;
 mod wget;
 
@@ -28,12 +29,12 @@ pub fn told(subject: &Subject<'_>) -> Option<Vec<Told>> {
     let program = process.program()?;
     match program {
         "curl" => Some(curl::told(subject)),
-        //        "git" => Some(git::told(subject)),
-        //        "java" => Some(java::told(subject)),
-        //        "nc" | "nc.openbsd" | "ncat" => Some(nc::told(subject)),
-        //        "ssh" => Some(ssh::told(subject)),
+        "git" => Some(git::told(subject)),
+        "java" => Some(java::told(subject)),
+        "nc" | "nc.openbsd" | "ncat" => Some(nc::told(subject)),
+        "ssh" => Some(ssh::told(subject)),
         "wget" => Some(wget::told(subject)),
-        //        _ if program.starts_with("git-remote-") => Some(git::told(subject)),
+        _ if program.starts_with("git-remote-") => Some(git::told(subject)),
         _ => {
             let (program, arguments) = Programs::built_in().find(process)?;
             Some(table::told(subject.view, program, arguments))
