@@ -86,6 +86,11 @@ pub struct Watch {
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
+    /// Read what programs that leakmon does not know do with proxies from this file, instead of /etc/leakmon.toml and
+    /// ~/.config/leakmon/config.toml.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Room for events that wait to be read, as 512K or 32M; a power of two. More of it loses less in a flood.
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub buffer: u32,
@@ -97,6 +102,11 @@ pub struct Audit {
     /// Only your own programs.
     #[arg(long)]
     pub user: bool,
+
+    /// Read what programs that leakmon does not know do with proxies from this file, instead of /etc/leakmon.toml and
+    /// ~/.config/leakmon/config.toml.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// Programs that were told nothing, too.
     #[arg(long)]

@@ -11,9 +11,9 @@ use anyhow::Context;
 
 use super::verdict;
 use crate::{
-    cli,
+    cli, config,
     model::{App, Process, Report, Setup},
-    posture::{Programs, Subject, View, posture_of},
+    posture::{Subject, View, posture_of},
     process::{Reader, Table, app_of},
     sink::{Json, Sink, audit},
     time::BootClock,
@@ -31,7 +31,7 @@ pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
             "leakmon: not root: only your own programs are looked at (--user says so and silences this line)"
         );
     }
-    let programs = Programs::default();
+    let programs = config::load(args.config.as_deref())?;
     let clock = BootClock::now();
     let now = clock.wall_now();
     let mut setups = Vec::new();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     capture::{CaptureError, Event, Options, machine, recording::Writer},
-    cli,
+    cli, config,
     live::{self, Live},
     pipeline::Pipeline,
     privilege,
@@ -46,6 +46,7 @@ pub fn run(args: &cli::Watch) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
+    let programs = config::load(args.config.as_deref())?;
     let cgroup = match &args.cgroup {
         Some(cgroup) => cgroup.clone(),
         None => machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?,
@@ -66,7 +67,7 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         ports,
         ring_bytes: args.buffer,
     };
-    let mut live = Live::start(&options, Arc::default())?;
+    let mut live = Live::start(&options, Arc::new(programs))?;
     // Before privileges are given up, and not for a run that does not begin.
     let recording = args.record.as_deref().map(Writer::create).transpose()?;
     privilege::drop_unneeded()

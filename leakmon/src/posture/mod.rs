@@ -21,7 +21,7 @@ mod watcher;
 
 pub use bypass::{Bypass, Language};
 pub use observed::Observed;
-pub use programs::{Program, Programs};
+pub use programs::{ConfigFault, Program, Programs};
 pub use proxy::without_password;
 pub use told::{Posture, Route, Told};
 pub use view::{Fault, View};

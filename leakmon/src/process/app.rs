@@ -34,11 +34,11 @@ pub fn app_of(table: &mut Table, process: &Arc<Process>) -> (Arc<App>, Arc<Proce
     let mut first = Arc::clone(process);
     // A helper of a helper of a helper is as deep as browsers go; the bound only keeps hostile chains short.
     for _ in 0..8 {
-        if !is_helper(&first) {
+        if !may_be_helper(&first) {
             break;
         }
         match table.parent(&first) {
-            Some(parent) if parent.exe.is_some() && parent.exe == first.exe => first = parent,
+            Some(parent) if is_served(&parent, &first) => first = parent,
             _ => break,
         }
     }
@@ -48,6 +48,25 @@ pub fn app_of(table: &mut Table, process: &Arc<Process>) -> (Arc<App>, Arc<Proce
         id: first.id(),
     };
     (Arc::new(app), first)
+}
+
+/// Whether a process may be a helper, so that its parent is worth a look.
+fn may_be_helper(process: &Process) -> bool {
+    is_helper(process) || process.program().is_some_and(is_git)
+}
+
+/// Whether a helper's parent is the program that it serves.
+fn is_served(parent: &Process, helper: &Process) -> bool {
+    if helper.program().is_some_and(is_git) {
+        return parent.program() == Some("git");
+    }
+    parent.exe.is_some() && parent.exe == helper.exe
+}
+
+/// git does its work in processes of its own: `git fetch` starts `git remote-https`, and that git-remote-https, which is
+/// the same file as git-remote-http (git's transport-helper.c and Makefile).
+fn is_git(program: &str) -> bool {
+    program == "git" || program.starts_with("git-remote-")
 }
 
 /// Whether a process says of itself that it serves another one: Chromium's and Electron's helpers by `--type=…`
@@ -117,6 +136,37 @@ mod tests {
             process(20, 10, "/opt/tool", &["tool", "--type=x"]),
         ]);
         assert_eq!((got.name.as_str(), got.pid), ("tool", 20));
+    }
+
+    #[test]
+    fn what_git_starts_of_its_own_is_git() {
+        let http = "/usr/lib/git-core/git-remote-http";
+        let url = "https://page.example/";
+        let family = [
+            process(10, 1, "/usr/bin/bash", &["bash"]),
+            process(20, 10, "/usr/bin/git", &["git", "pull"]),
+            process(21, 20, "/usr/bin/git", &["git", "fetch", "origin"]),
+            process(
+                22,
+                21,
+                "/usr/lib/git-core/git",
+                &["git", "remote-https", url],
+            ),
+            process(23, 22, http, &["git-remote-https", "origin", url]),
+        ];
+        let got = app(&family);
+        assert_eq!((got.name.as_str(), got.pid), ("git", 20));
+        // An orphan, or one that something else started, is itself.
+        let alone = app(&[
+            process(10, 1, "/usr/bin/bash", &["bash"]),
+            process(23, 10, http, &["git-remote-https", "origin", url]),
+        ]);
+        assert_eq!((alone.name.as_str(), alone.pid), ("git-remote-http", 23));
+        let other = app(&[
+            process(20, 1, "/usr/bin/git", &["git", "fetch"]),
+            process(21, 20, "/usr/bin/ssh", &["ssh", "host"]),
+        ]);
+        assert_eq!(other.name, "ssh");
     }
 
     #[test]
