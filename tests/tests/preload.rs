@@ -240,8 +240,7 @@ fn tsocks_leaks_the_name() {
     let Some(lab) = lab("tsocks", &["tsocks"]) else {
         return;
     };
-    let text =
-        "local = 10.77.0.1/255.255.255.255\nserver = 10.77.0.1\nserver_port = 1080\nserver_type = 5\n";
+    let text = "local = 10.77.0.1/255.255.255.255\nserver = 10.77.0.1\nserver_port = 1080\nserver_type = 5\n";
     let path = file(&lab, "tsocks.conf", text);
     let (_python, audited) = run(
         &lab,
