@@ -261,6 +261,12 @@ impl Lab {
         command_in(&self.client_cgroup, &self.client, self.dir(), program)
     }
 
+    /// A command on the server's side.
+    #[must_use]
+    pub fn command_on_server(&self, program: &str) -> Command {
+        command_in(&self.server_cgroup, &self.server, self.dir(), program)
+    }
+
     /// A command on the client's side in a cgroup below the client's own, so that it can be ended with its helpers.
     #[must_use]
     pub fn command_below(&self, below: &Cgroup, program: &str) -> Command {

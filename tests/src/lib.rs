@@ -26,6 +26,7 @@ pub mod output;
 pub mod program;
 pub mod sent;
 pub mod servers;
+pub mod stall;
 pub mod sweep;
 pub mod tor;
 pub mod wait;
@@ -38,6 +39,7 @@ pub use lab::{Lab, LabBuilder};
 pub use leakmon::{Leakmon, Run};
 pub use output::State;
 pub use program::{Finished, Program};
+pub use stall::Stall;
 
 use std::time::Duration;
 

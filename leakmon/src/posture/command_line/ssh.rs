@@ -172,13 +172,22 @@ fn connect(arguments: &[String]) -> Option<ProxySetting> {
 /// What ssh asks for besides the name that it connects to.
 fn leaks(config: &Config<'_>) -> Vec<Leak> {
     let mut leaks = Vec::new();
-    // With `yes` ssh does not canonicalize for a host that it reaches by a command (ssh_config(5)).
-    if config
+    // With `yes` ssh does not do this for a host that it reaches by a command (ssh_config(5)).
+    let always = config
         .value("canonicalizehostname")
-        .is_some_and(|value| value.eq_ignore_ascii_case("always"))
-    {
+        .is_some_and(|value| value.eq_ignore_ascii_case("always"));
+    let domains = config
+        .value("canonicaldomains")
+        .filter(|domains| !domains.eq_ignore_ascii_case("none"));
+    let dots = config
+        .value("canonicalizemaxdots")
+        .and_then(|dots| dots.parse().ok())
+        .unwrap_or(1);
+    if let Some(domains) = domains.filter(|_| always && config.dots() <= dots) {
         leaks.push(Leak {
-            what: "the host's name: ssh looks it up to make it canonical".to_owned(),
+            what: format!(
+                "the host's name with these added: {domains}; ssh looks it up to make it canonical"
+            ),
             certain: true,
             stop: "set CanonicalizeHostname no".to_owned(),
         });
@@ -313,6 +322,7 @@ Match host matched
     ProxyCommand other
 Host *
     CanonicalizeHostname always
+    CanonicalDomains a.example b.example
 ";
 
     #[test]

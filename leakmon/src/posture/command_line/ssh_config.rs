@@ -7,7 +7,9 @@ use crate::posture::{Fault, View, without_password};
 const MAX_FILES: usize = 64;
 
 /// The keywords that count here.
-const KEYWORDS: [&str; 4] = [
+const KEYWORDS: [&str; 6] = [
+    "canonicaldomains",
+    "canonicalizemaxdots",
     "proxycommand",
     "proxyjump",
     "canonicalizehostname",
@@ -79,6 +81,12 @@ impl<'a> Config<'a> {
     pub fn value(&self, keyword: &str) -> Option<&str> {
         let set = self.set.iter().find(|set| set.keyword == keyword)?;
         Some(&set.value)
+    }
+
+    /// Dots in the host's name.
+    #[must_use]
+    pub fn dots(&self) -> usize {
+        self.host.matches('.').count()
     }
 
     /// `ProxyCommand` or `ProxyJump`, whichever comes first.
