@@ -44,12 +44,28 @@ pub(crate) fn alone() -> File {
     alone
 }
 
+/// How a browser that stays open is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stay<'a> {
+    /// Arguments beside the lab's own flags.
+    pub args: &'a [&'a str],
+    /// Variables of its environment.
+    pub variables: &'a [(&'a str, &'a str)],
+    /// The text of the profile's `Preferences`.
+    pub preferences: Option<&'a str>,
+    /// With its services in the background.
+    pub chattering: bool,
+    /// What it opens.
+    pub url: &'a str,
+}
+
 /// A running Chromium. It holds the machine's browser lock: two at once on a small machine only make each other slow.
 #[derive(Debug)]
 pub struct Chromium {
     program: Program,
     cgroup: Cgroup,
     executable: PathBuf,
+    profiles: PathBuf,
     _alone: File,
 }
 
@@ -68,17 +84,45 @@ impl Chromium {
         Self::start(lab, args, url)
     }
 
+    /// Opens a browser that stays open until it is closed, and can be told to open further pages.
+    #[must_use]
+    pub fn stay(lab: &Lab, stay: Stay<'_>) -> Self {
+        let mut args = vec!["--remote-debugging-port=0"];
+        if !stay.chattering {
+            args.extend(QUIET);
+        }
+        args.extend(stay.args);
+        args.push(stay.url);
+        let flags = if stay.chattering { &FLAGS[..5] } else { &FLAGS };
+        Self::launch(lab, flags, &args, stay.variables, stay.preferences)
+    }
+
     fn start(lab: &Lab, args: &[&str], url: &str) -> Self {
+        let args: Vec<&str> = args.iter().copied().chain(["--dump-dom", url]).collect();
+        Self::launch(lab, &FLAGS, &args, &[], None)
+    }
+
+    fn launch(
+        lab: &Lab,
+        flags: &[&str],
+        args: &[&str],
+        variables: &[(&str, &str)],
+        preferences: Option<&str>,
+    ) -> Self {
         let alone = alone();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cgroup = Cgroup::create(lab.cgroup(), &format!("browser-{number}"));
-        let profile = lab.dir().join(format!("profile-{number}"));
+        let profiles = lab.dir().join(format!("profile-{number}"));
+        if let Some(text) = preferences {
+            fs::create_dir_all(profiles.join("Default")).expect("a folder can be made");
+            fs::write(profiles.join("Default/Preferences"), text).expect("a file can be written");
+        }
         let mut command = lab.command_below(&cgroup, PROGRAM);
         command
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .args(args)
-            .args(["--dump-dom", url]);
+            .envs(variables.iter().copied())
+            .args(flags)
+            .arg(format!("--user-data-dir={}", profiles.display()))
+            .args(args);
         let mut program = Program::spawn(&mut command);
         // The shell becomes ip, then Debian's launcher script, then the browser: that one has its profile's name on its
         // command line and is no interpreter.
@@ -92,8 +136,29 @@ impl Chromium {
             program,
             cgroup,
             executable,
+            profiles,
             _alone: alone,
         }
+    }
+
+    /// Waits until the profile's `Preferences` are on disk and have this in them: Chromium writes them after some seconds.
+    pub fn wait_preferences(&self, text: &str, limit: Duration) -> bool {
+        let path = self.profiles.join("Default/Preferences");
+        wait::until_true(limit, || {
+            fs::read_to_string(&path).is_ok_and(|preferences| preferences.contains(text))
+        })
+    }
+
+    /// Has a browser that stays open a further page.
+    pub fn open_further(&self, lab: &Lab, url: &str) {
+        let port = wait::until(crate::LIMIT, || {
+            let text = fs::read_to_string(self.profiles.join("DevToolsActivePort")).ok()?;
+            text.lines().next().map(str::to_owned)
+        })
+        .unwrap_or_else(|| panic!("Chromium cannot be told anything\n{}", self.said()));
+        let new = format!("http://127.0.0.1:{port}/json/new?{url}");
+        let (_, curl) = lab.run("curl", &["--silent", "--show-error", "-X", "PUT", &new]);
+        assert!(curl.status.success(), "{curl:?}");
     }
 
     /// The browser process.

@@ -41,6 +41,15 @@ impl Namespace {
         &self.name
     }
 
+    /// Puts a file into a folder of /etc for the programs that are started in it from now on. The folder has to exist on the
+    /// machine, and is hidden from them with all that it holds.
+    pub fn write_below_etc(&self, path: &str, text: &str) {
+        let path = self.etc.join(path);
+        let folder = path.parent().expect("a file in a folder");
+        fs::create_dir_all(folder).expect("a folder can be made in /etc/netns");
+        fs::write(path, text).expect("a file can be written in /etc/netns");
+    }
+
     /// Gives its end of the pair the addresses, and brings it up. Duplicate address detection would leave the IPv6
     /// addresses unusable for a second or two.
     pub fn configure(&self, addresses: &[String]) {

@@ -499,13 +499,15 @@ fn apply(rules: &ResolverRules, told: &mut Told) {
             "except the proxy alone",
         );
     }
-    if fails {
+    if fails || !matches!(told.route, Route::Everything(_)) {
         // Its probe of whether names can be resolved at all (chrome/browser/net/dns_probe_service.h; seen with 156).
         leak(
             "google.com, which it asks for when a page's name cannot be resolved, to find out why"
                 .to_owned(),
-            "use the proxy by SOCKS5 (socks5://), so that pages do not fail",
+            "send everything through a SOCKS5 proxy (socks5://), so that pages do not fail",
         );
+    }
+    if fails {
         told.advice = told.route.proxy().map(|proxy| {
             format!(
                 "use {} instead: with SOCKS4 no page can be reached by its name",
