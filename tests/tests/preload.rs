@@ -9,7 +9,7 @@ use std::fs;
 /// Loads the page as most programs do, and stays to be looked at.
 const LOAD: &str = "
 import signal, urllib.request
-print(urllib.request.urlopen('http://page.example/', timeout=15).read().decode(), flush=True)
+print(urllib.request.urlopen('http://page.example/').read().decode(), flush=True)
 signal.pause()
 ";
 /// Asks for the page's name only, by a function that tells its preloads from one another, and stays.
@@ -240,8 +240,7 @@ fn tsocks_leaks_the_name() {
     let Some(lab) = lab("tsocks", &["tsocks"]) else {
         return;
     };
-    let text =
-        "local = 10.77.0.1/255.255.255.255\nserver = 10.77.0.1\nserver_port = 1080\nserver_type = 5\n";
+    let text = "local = 10.77.0.1/255.255.255.255\nserver = 10.77.0.1\nserver_port = 1080\nserver_type = 5\n";
     let path = file(&lab, "tsocks.conf", text);
     let (_python, audited) = run(
         &lab,
