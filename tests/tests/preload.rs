@@ -9,7 +9,7 @@ use std::fs;
 /// Loads the page as most programs do, and stays to be looked at.
 const LOAD: &str = "
 import signal, urllib.request
-print(urllib.request.urlopen('http://page.example/', timeout=15).read().decode(), flush=True)
+print(urllib.request.urlopen('http://page.example/').read().decode(), flush=True)
 signal.pause()
 ";
 /// Asks for the page's name only, by a function that tells its preloads from one another, and stays.

@@ -274,6 +274,48 @@ fn a_proxy_for_some_connections_says_nothing_of_a_name() {
     assert!(!run.finish());
 }
 
+/// A proxy that was told this of another one.
+fn forwarder(role: &str, route: Route) -> Who {
+    who(Posture {
+        role: Some(role.into()),
+        route,
+        ..Posture::default()
+    })
+}
+
+#[test]
+fn a_proxy_asks_for_its_clients() {
+    for route in [Route::Untold, Route::Direct] {
+        let mut run = Run::of(forwarder("tor, a SOCKS proxy", route));
+        run.dns(1, "page.example", "A", None);
+        assert_eq!(run.verdicts(), [("page.example", Verdict::Explained)]);
+        assert!(!run.finish());
+    }
+    let mut run = Run::of(forwarder("privoxy, an HTTP proxy", Route::Unknown(None)));
+    run.dns(1, "page.example", "A", None);
+    assert_eq!(run.verdicts(), [("page.example", Verdict::Unknown)]);
+}
+
+#[test]
+fn a_proxy_that_hands_on_to_another_leaks_what_it_asks() {
+    for (scheme, resolves) in [("socks4", Resolves::Local), ("socks5", Resolves::Remote)] {
+        let proxy = ProxySetting {
+            scheme: scheme.into(),
+            addr: "127.0.0.1".into(),
+            port: 9050,
+            resolves,
+        };
+        let mut run = Run::of(forwarder(
+            "privoxy, an HTTP proxy",
+            Route::Everything(proxy),
+        ));
+        run.dns(1, "page.example", "A", None);
+        assert_eq!(run.verdicts(), [("page.example", Verdict::Leak)]);
+        assert_eq!(run.findings()[0].confidence, Confidence::Configured);
+        assert!(run.finish());
+    }
+}
+
 #[test]
 fn explained_names_are_no_leaks() {
     let mut run = Run::of(told(Resolves::Local));

@@ -124,10 +124,13 @@ fn without_proxy(app: &AppState, query: &Query) -> Ruling {
         );
     }
     let posture = &app.posture;
-    if let Some(role) = &posture.role {
+    // With settings that cannot be read it may have been told to leave names to another proxy.
+    if let Some(role) = &posture.role
+        && !matches!(posture.route, Route::Unknown(_))
+    {
         return Ruling::new(
             Verdict::Explained,
-            format!("it is {role}: it resolves for others"),
+            format!("it is {role}: it asks for its clients, or to reach its servers"),
         );
     }
     match posture.route {

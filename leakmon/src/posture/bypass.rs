@@ -12,6 +12,8 @@ pub enum Language {
     /// (curl(1), NO_PROXY), and Firefox's `network.proxy.no_proxies_on` (netwerk/base/nsProtocolProxyService.cpp,
     /// `CanUseProxy`).
     Suffix,
+    /// privoxy's URL patterns (user manual, "Patterns"): labels with `*`, `?` and `[a-z]`, open on the side where a dot is.
+    Privoxy,
     /// Java's `http.nonProxyHosts`: whole names, with `*` at the beginning or end (java.net, "Networking properties").
     Java,
 }
@@ -43,6 +45,7 @@ impl Bypass {
             Language::Chromium => chromium,
             Language::Suffix => suffix,
             Language::Java => java,
+            Language::Privoxy => privoxy,
         };
         self.rules
             .iter()
@@ -94,6 +97,49 @@ fn suffix(rule: &str, name: &str) -> bool {
 
 fn java(rule: &str, name: &str) -> bool {
     wildcard(&rule.to_ascii_lowercase(), &name.to_ascii_lowercase())
+}
+
+fn privoxy(rule: &str, name: &str) -> bool {
+    let host = rule.split('/').next().unwrap_or(rule);
+    let host = match host.rsplit_once(':') {
+        Some((host, _)) => host,
+        None => host,
+    };
+    let (opens, ends) = (host.starts_with('.'), host.ends_with('.'));
+    let (pattern, name) = (host.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let pattern = pattern.trim_matches('.');
+    if pattern.is_empty() {
+        return true;
+    }
+    let pattern: Vec<String> = pattern.split('.').map(one_or_any).collect();
+    let labels: Vec<&str> = name.split('.').collect();
+    labels.windows(pattern.len()).enumerate().any(|(at, part)| {
+        (opens || at == 0)
+            && (ends || at + part.len() == labels.len())
+            && pattern
+                .iter()
+                .zip(part)
+                .all(|(pattern, label)| wildcard(pattern, label))
+    })
+}
+
+/// The pattern with a star in the place of what stands for one character: more is covered, since doubt explains.
+fn one_or_any(pattern: &str) -> String {
+    let mut out = String::new();
+    let mut in_class = false;
+    for c in pattern.chars() {
+        match c {
+            '[' => in_class = true,
+            ']' if in_class => {
+                in_class = false;
+                out.push('*');
+            }
+            _ if in_class => {}
+            '?' => out.push('*'),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Whether `*` of the pattern can stand for parts of the text so that both are the same.
@@ -178,6 +224,28 @@ mod tests {
                 ("*.example.com", "www.example.com", true),
                 ("localhost", "localhost", true),
                 ("example.com", "www.example.com", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn privoxy_patterns() {
+        check(
+            Language::Privoxy,
+            &[
+                ("example.com", "example.com", true),
+                ("example.com/path", "www.example.com", false),
+                (".example.com", "www.Example.com", true),
+                (".example.com", "example.com", true),
+                (".example.com", "badexample.com", false),
+                ("www.", "www.example.com", true),
+                ("www.", "wwww.example.com", false),
+                (".example.", "a.example.b", true),
+                ("ad*.example.com:80/", "adverts.example.com", true),
+                ("ad?.[a-e]xample.com", "ads.example.com", true),
+                ("a.b.c.d", "a.b", false),
+                ("", "anything", true),
+                ("[", "x", false),
             ],
         );
     }

@@ -401,6 +401,17 @@ impl View {
         }
     }
 
+    /// A path as the program means it.
+    ///
+    /// # Errors
+    /// When it is relative, and its working or home folder is not known.
+    pub fn meant(&self, path: &str) -> Result<String, Fault> {
+        self.absolute(path).ok_or_else(|| Fault::Refused {
+            path: path.to_owned(),
+            reason: "its path is relative, and the folder is not known".to_owned(),
+        })
+    }
+
     /// Paths of the files that the program has open.
     ///
     /// # Errors

@@ -70,13 +70,16 @@ fn is_git(program: &str) -> bool {
 }
 
 /// Whether a process says of itself that it serves another one: Chromium's and Electron's helpers by `--type=…`
-/// (content/public/common/content_switches.cc), Firefox's by `-contentproc` (toolkit/xre/nsAppRunner.cpp).
+/// (content/public/common/content_switches.cc), Firefox's by `-contentproc` (toolkit/xre/nsAppRunner.cpp), dante's by
+/// `danted: request-child: …` in the place of their command line (sockd/sockd_util.c).
 fn is_helper(process: &Process) -> bool {
     // Helpers forked from Chromium's zygote have one argument in which the real ones are separated by spaces.
     process.cmdline.iter().flatten().any(|argument| {
         argument.starts_with("--type=")
             || argument.contains(" --type=")
             || argument == "-contentproc"
+            || argument.starts_with("danted: ")
+            || argument.starts_with("sockd: ")
     })
 }
 
@@ -127,6 +130,17 @@ mod tests {
             process(22, 21, CHROMIUM, &["chromium", "--type=utility"]),
         ]);
         assert_eq!((got.name.as_str(), got.pid), ("Chromium", 20));
+    }
+
+    #[test]
+    fn children_without_a_command_line_belong_to_their_mother() {
+        let exe = "/usr/sbin/danted";
+        let got = app(&[
+            process(10, 1, exe, &["danted", "-f", "/etc/x.conf"]),
+            process(11, 10, exe, &["danted: monitor-child"]),
+            process(12, 11, exe, &["danted: request-child: 0/1"]),
+        ]);
+        assert_eq!((got.name.as_str(), got.pid), ("danted", 10));
     }
 
     #[test]

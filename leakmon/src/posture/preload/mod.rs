@@ -180,7 +180,7 @@ fn knows(view: &View, library: &str, variable: &str) -> Result<bool, Fault> {
 /// When it cannot be read, or when the path is relative and there is no such file: the program may have been started in
 /// another folder.
 fn file_of_variable(view: &View, written: &str) -> Result<(String, Option<String>), Fault> {
-    let path = view.absolute(written).unwrap_or_else(|| written.to_owned());
+    let path = view.meant(written)?;
     let text = view.text(&path)?;
     if text.is_none() && !written.starts_with('/') {
         return Err(Fault::Refused {
