@@ -63,6 +63,7 @@ pub fn posture_of(subject: &Subject<'_>) -> Posture {
     told.extend(
         firefox::told(subject)
             .or_else(|| chromium::told(subject))
+            .or_else(|| desktop::told(subject))
             .or_else(|| command_line::told(subject))
             .unwrap_or_else(|| environment::of_unknown_program(subject)),
     );

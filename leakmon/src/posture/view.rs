@@ -300,6 +300,12 @@ impl View {
             .filter(|value| !value.is_empty())
     }
 
+    /// The user of the program.
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        self.uid
+    }
+
     /// Why the environment cannot be read.
     #[must_use]
     pub fn environment_fault(&self) -> Option<&Fault> {
