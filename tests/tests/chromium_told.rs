@@ -475,6 +475,63 @@ fn all_proxy_in_the_environment_is_taken_for_an_http_proxy() {
     assert!(!warned, "{:#?}", lab.tor_log());
 }
 
+/// KDE's settings, as its control centre writes them.
+fn in_kde(lab: &Lab, settings: &str, args: &[&str], expected: &Expected) -> Value {
+    let folder = lab.dir().join(".config");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let text = format!("[Proxy Settings]\n{settings}\n");
+    std::fs::write(folder.join("kioslaverc"), text).expect("a file can be written");
+    let variables = [
+        ("XDG_CURRENT_DESKTOP", "KDE"),
+        ("KDE_SESSION_VERSION", "5"),
+        // The desktop's settings come first.
+        ("all_proxy", "http://10.77.0.1:9"),
+    ];
+    expected.check(
+        lab,
+        Stay {
+            args,
+            variables: &variables,
+            ..Stay::default()
+        },
+    )
+}
+
+#[test]
+fn the_desktops_settings() {
+    let Some(lab) = builder("told_kde").build() else {
+        return;
+    };
+    let expected = Expected {
+        evidence: ("desktop", "/.config/kioslaverc: ProxyType = 1"),
+        ..REMOTE
+    };
+    let settings = "NoProxyFor=corp.example\nProxyType=1\nsocksProxy=socks://10.77.0.1 1080";
+    let posture = in_kde(&lab, settings, &[], &expected);
+    assert_eq!(
+        posture["bypass"],
+        serde_json::json!(["*corp.example"]),
+        "{posture:#}"
+    );
+}
+
+#[test]
+fn the_desktops_settings_for_socks4() {
+    let Some(lab) = builder("told_kde_4").build() else {
+        return;
+    };
+    let expected = Expected {
+        evidence: ("desktop", "/.config/kioslaverc: ProxyType = 1"),
+        ..LOCAL
+    };
+    in_kde(
+        &lab,
+        "ProxyType=1\nsocksProxy=socks4://127.0.0.1 9050",
+        &[],
+        &expected,
+    );
+}
+
 #[test]
 fn without_anything_it_goes_direct() {
     let Some(lab) = builder("told_nothing").build() else {

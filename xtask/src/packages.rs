@@ -69,8 +69,8 @@ pub const PACKAGES: [Package; 32] = [
         services: &[],
     },
     Package {
-        name: "default-jre-headless",
-        programs: &["java"],
+        name: "default-jdk-headless",
+        programs: &["java", "javac"],
         why: "-DsocksProxyHost",
         services: &[],
     },

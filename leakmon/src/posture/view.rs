@@ -318,17 +318,17 @@ impl View {
         self.uid
     }
 
+    /// Why the environment cannot be read.
+    #[must_use]
+    pub fn environment_fault(&self) -> Option<&Fault> {
+        self.variables().err()
+    }
+
     /// Whether its environment has a variable of that name, be it empty.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.variables()
             .is_ok_and(|variables| variables.iter().any(|(known, _)| known == name))
-    }
-
-    /// Why the environment cannot be read.
-    #[must_use]
-    pub fn environment_fault(&self) -> Option<&Fault> {
-        self.variables().err()
     }
 
     fn variables(&self) -> Result<&Vec<(String, String)>, &Fault> {

@@ -3,9 +3,13 @@
 
 use super::rules::{List, Rules, Setting, resolves};
 use crate::{
-    model::ProxySetting,
+    model::{Evidence, ProxySetting},
     posture::{
-        Bypass, Language, Route, Told, View, bypass::split, proxy::host_and_port, without_password,
+        Bypass, Language, Route, Told, View,
+        bypass::split,
+        desktop::{self, Desktop, Mode},
+        proxy::{Written, host_and_port},
+        without_password,
     },
 };
 
@@ -20,34 +24,107 @@ pub fn told(view: &View) -> Vec<Told> {
 }
 
 /// What the settings of the desktop say to Chromium; `None` where it reads the environment.
-///
-/// This is the one place where they are asked for.
 fn desktop(view: &View) -> Option<Told> {
-    let name = view
-        .variable("XDG_CURRENT_DESKTOP")
-        .or_else(|| view.variable("DESKTOP_SESSION"))?;
-    let has_settings = name.split(':').any(|name| {
-        [
-            "GNOME",
-            "Unity",
-            "X-Cinnamon",
-            "Pantheon",
-            "KDE",
-            "gnome",
-            "mate",
-            "kde",
-            "kde4",
-            "kde-plasma",
-        ]
-        .contains(&name)
-    });
-    has_settings.then(|| {
-        Told::new(
-            "desktop",
-            format!("the settings of the desktop ({name}) come first, and are not read"),
-            Route::Unknown(None),
-        )
-    })
+    match desktop::read(view) {
+        Ok(desktop) => of_desktop(view, &desktop?),
+        Err(fault) => Some(Told::unread(desktop::SOURCE, fault)),
+    }
+}
+
+/// What Chromium makes of them (`GetConfigFromSettings`): SOCKS means version 5 unless `socks4://` is in front, whose scheme
+/// else is dropped. Where nothing can be made of them it reads the environment.
+fn of_desktop(view: &View, desktop: &Desktop) -> Option<Told> {
+    let mut evidence = desktop.evidence.iter().cloned();
+    let place = evidence
+        .next()
+        .map(|first| first.detail)
+        .unwrap_or_default();
+    let of = |written: &Option<Written>, scheme| {
+        let written = written.as_ref()?;
+        let host = match written.scheme.as_deref() {
+            Some("socks4") => format!("socks4://{}", bracketed(&written.host)),
+            _ => bracketed(&written.host),
+        };
+        let port = written
+            .port
+            .map_or_else(String::new, |port| format!(":{port}"));
+        server(&format!("{host}{port}"), scheme)
+    };
+    let mut bypass = desktop.bypass.clone();
+    let (http, https, socks) = match &desktop.mode {
+        Mode::None => {
+            let told = Setting::Direct.told(view, desktop::SOURCE, place);
+            return Some(with(told, evidence));
+        }
+        Mode::Auto(None) => {
+            let told = Setting::AutoDetect.told(view, desktop::SOURCE, place);
+            return Some(with(told, evidence));
+        }
+        Mode::Auto(Some(url)) => {
+            let told = Setting::Script(url.clone()).told(view, desktop::SOURCE, place);
+            return Some(with(told, evidence));
+        }
+        Mode::Manual {
+            http, https, socks, ..
+        } => (of(http, "http"), of(https, "http"), of(socks, "socks5")),
+        Mode::Environment => {
+            let named = |name: &Option<String>| Some(variable(view, name.as_deref()?)?.1);
+            let variables = &desktop.variables;
+            bypass = split(named(&variables.no_proxy).unwrap_or_default(), &[',', ' ']);
+            (
+                named(&variables.http).and_then(|value| server(value, "http")),
+                named(&variables.https).and_then(|value| server(value, "http")),
+                // This one is not looked up: its name is taken for a host.
+                variables
+                    .socks
+                    .as_deref()
+                    .and_then(|name| server(name, "socks5")),
+            )
+        }
+    };
+    let rules = match (http, https, socks) {
+        (None, None, None) => return None,
+        (None, None, Some(socks)) => Rules::Single(List::of(Some(socks))),
+        (http, https, socks) => Rules::PerScheme {
+            http: List::of(http),
+            https: List::of(https),
+            fallback: List::of(socks),
+        },
+    };
+    let (mut route, others) = rules.route();
+    let mut meaning = rules.meaning(&route);
+    if desktop.reversed {
+        meaning = "only what is on the list of exceptions goes through the proxy";
+        bypass.clear();
+        route = Route::Some(route.proxy().cloned());
+    }
+    let rules = match desktop.kind {
+        desktop::Kind::Kde => suffixes(&bypass.join(",")),
+        desktop::Kind::Gnome => bypass,
+    };
+    let told = Told {
+        others,
+        bypass: Bypass {
+            rules,
+            language: Language::Chromium,
+        },
+        ..Told::new(desktop::SOURCE, place, route)
+    };
+    Some(with(told, evidence).and("chromium", meaning))
+}
+
+/// With further evidence behind the first.
+fn with(mut told: Told, evidence: impl Iterator<Item = Evidence>) -> Told {
+    told.evidence.splice(1..1, evidence).for_each(drop);
+    told
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 /// A variable by its name, or by the same in capitals if there is none of that name (base/environment.cc, `GetVar`), with
@@ -210,7 +287,10 @@ mod tests {
     }
 
     fn short(variables: &[(&str, &str)]) -> String {
-        let told = of(variables).unwrap_or_default();
+        summary(&of(variables).unwrap_or_default())
+    }
+
+    fn summary(told: &Told) -> String {
         let proxy = told.route.proxy().map_or_else(String::new, |proxy| {
             format!(" {proxy} {:?}", proxy.resolves)
         });
@@ -310,16 +390,82 @@ mod tests {
         assert!(bypass.rule_for("bada.org").is_some());
     }
 
+    /// What the system says in KDE with these settings.
+    fn kde(settings: &str) -> Told {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("home/me/.config")).unwrap();
+        let text = format!("[Proxy Settings]\n{settings}\n");
+        std::fs::write(dir.path().join("home/me/.config/kioslaverc"), text).unwrap();
+        let variables = [
+            ("HOME", "/home/me"),
+            ("XDG_CURRENT_DESKTOP", "KDE"),
+            ("KDE_SESSION_VERSION", "5"),
+            ("MY_PROXY", "http://mine:1"),
+            ("SOCKS_SERVER", "environment:1"),
+        ];
+        let view = View::of_disk(dir.path(), None).with(&variables, &[]);
+        told(&view).swap_remove(0)
+    }
+
     #[test]
     fn desktops_come_first() {
+        for (settings, expected) in [
+            ("ProxyType=0", "direct"),
+            (
+                "ProxyType=1\nsocksProxy=socks://h 1",
+                "all socks5://h:1 Remote",
+            ),
+            (
+                "ProxyType=1\nsocksProxy=socks4://h 1",
+                "all socks4://h:1 Local",
+            ),
+            (
+                "ProxyType=1\nsocksProxy=socks://[2001:db8::1] 1",
+                "all socks5://[2001:db8::1]:1 Remote",
+            ),
+            (
+                "ProxyType=1\nhttpProxy=http://h 1",
+                "some http://h:1 Remote",
+            ),
+            (
+                "ProxyType=1\nhttpProxy=http://h 1\nsocksProxy=socks://s 1",
+                "all socks5://s:1 Remote",
+            ),
+            (
+                "ProxyType=1\nsocksProxy=socks://h 1\nReversedException=true",
+                "some socks5://h:1 Remote",
+            ),
+            ("ProxyType=2\nProxy Config Script=file:///p", "direct"),
+            ("ProxyType=2\nProxy Config Script=http://p/", "some"),
+            ("ProxyType=3", "some"),
+            (
+                "ProxyType=4\nhttpProxy=MY_PROXY\nhttpsProxy=MY_PROXY",
+                "all http://mine:1 Remote",
+            ),
+            // Nothing can be made of these: the environment counts.
+            ("ProxyType=1", "all socks5://environment:1 Remote"),
+            (
+                "ProxyType=4\nhttpProxy=NOT_SET",
+                "all socks5://environment:1 Remote",
+            ),
+            ("", "all socks5://environment:1 Remote"),
+        ] {
+            assert_eq!(summary(&kde(settings)), expected, "{settings}");
+        }
+        let listed = kde("ProxyType=1\nsocksProxy=socks://h 1\nNoProxyFor=a.org,<local>");
+        assert_eq!(listed.bypass.rules, ["*a.org", "<local>"]);
+        assert_eq!(listed.evidence[0].source, "desktop");
+        assert!(
+            listed.evidence[1].detail.contains("socksProxy"),
+            "{listed:?}"
+        );
+    }
+
+    #[test]
+    fn other_desktops_have_no_settings() {
         let dir = tempfile::tempdir().unwrap();
-        let view = |desktop: &str| {
-            View::of_disk(dir.path(), None).with(
-                &[("XDG_CURRENT_DESKTOP", desktop), ("SOCKS_SERVER", "h")],
-                &[],
-            )
-        };
-        assert_eq!(told(&view("ubuntu:GNOME"))[0].route, Route::Unknown(None));
-        assert!(matches!(told(&view("XFCE"))[0].route, Route::Everything(_)));
+        let variables = [("XDG_CURRENT_DESKTOP", "XFCE"), ("SOCKS_SERVER", "h")];
+        let view = View::of_disk(dir.path(), None).with(&variables, &[]);
+        assert!(matches!(told(&view)[0].route, Route::Everything(_)));
     }
 }

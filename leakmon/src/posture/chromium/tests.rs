@@ -478,10 +478,6 @@ fn what_cannot_be_read_is_unknown() {
     let mut vivaldi = Scene::new(&[FLAG]).file("etc/opt/vivaldi/policies/managed/a.json", POLICY);
     vivaldi.exe = "/opt/vivaldi/vivaldi-bin";
     assert_eq!(vivaldi.short(), "policy: unknown socks4://policy:1 Unknown");
-    let gnome = Scene::new(&[])
-        .with("XDG_CURRENT_DESKTOP", "GNOME")
-        .with("SOCKS_SERVER", "h:1");
-    assert_eq!(gnome.short(), "desktop: unknown socks5://h:1 Unknown");
 }
 
 #[test]
