@@ -286,14 +286,22 @@ fn wget() {
     );
 
     let proxy = format!("http://{}:80", SERVER.0);
-    let http = wget(&[], &[("http_proxy", &proxy)]);
+    let both = [("http_proxy", proxy.as_str()), ("https_proxy", &proxy)];
+    let http = wget(&[], &both);
     http.leaves_names_to(&proxy);
     assert_eq!(http.targets, [URL], "the proxy was given the name");
+    let half = wget(&[], &both[..1]);
+    half.is_told("proxy", &proxy, "remote");
+    assert_eq!(half.audit()["leaks"][0]["certain"], false, "{}", half.said);
+    assert!(!half.asked && half.code == Some(0), "{}", half.said);
     let direct = wget(&["--no-proxy"], &[("http_proxy", &proxy)]);
     direct.is_told("direct", "", "local");
     assert!(direct.asked, "{}", direct.said);
 
-    scene.file(".wgetrc", &format!("http-proxy = {proxy}\n"));
+    scene.file(
+        ".wgetrc",
+        &format!("http-proxy = {proxy}\nHTTPS_PROXY = {proxy}\n"),
+    );
     let own = wget(&[], &[("http_proxy", "http://10.77.0.99:1")]);
     own.leaves_names_to(&proxy);
     assert!(own.evidence().contains(".wgetrc"), "{}", own.said);

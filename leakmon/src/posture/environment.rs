@@ -410,3 +410,89 @@ fn is_deaf(program: &str) -> bool {
     ];
     NAMES.contains(&program) || BEGINNINGS.iter().any(|begin| program.starts_with(begin))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::Process,
+        posture::{Posture, Programs},
+    };
+
+    fn process(exe: &str, arguments: &[&str]) -> Process {
+        let cmdline = [&[exe], arguments].concat();
+        Process {
+            exe: Some(exe.to_owned()),
+            cmdline: Some(cmdline.iter().map(|&one| one.to_owned()).collect()),
+            ..Process::unread(1, None)
+        }
+    }
+
+    fn posture(exe: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Posture {
+        let dir = tempfile::tempdir().unwrap();
+        let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
+        Posture::combine(of_unknown_program(&Subject {
+            process: &process(exe, arguments),
+            view: &view,
+            programs: &Programs::default(),
+        }))
+    }
+
+    const SOCKS: [(&str, &str); 1] = [("all_proxy", "socks5://me:secret@h:1")];
+
+    #[test]
+    fn of_a_program_that_is_not_known_nothing_is_claimed() {
+        let unknown = posture("/opt/tool", &[], &SOCKS);
+        assert_eq!(unknown.route, Route::Unknown(by_convention("socks5://h:1")));
+        assert!(unknown.leaks.is_empty() && !unknown.proxies_everything());
+        assert!(!format!("{unknown:?}").contains("secret"));
+        assert!(
+            unknown
+                .evidence
+                .last()
+                .unwrap()
+                .detail
+                .contains("not known")
+        );
+        let both = [("all_proxy", "socks5h://h"), ("ALL_PROXY", "socks5h://h")];
+        assert_eq!(posture("/opt/tool", &[], &both).evidence.len(), 2);
+        let odd = posture("/opt/tool", &[], &[("http_proxy", "socks://h")]);
+        assert_eq!(odd.route, Route::Unknown(None));
+    }
+
+    #[test]
+    fn an_ordinary_program_stays_empty() {
+        assert!(posture("/opt/tool", &[], &[("PATH", "/bin"), ("no_proxy", "x")]).is_empty());
+        for exe in [
+            "/usr/bin/dig",
+            "/usr/bin/bash",
+            "/usr/lib/systemd/systemd-resolved",
+        ] {
+            assert!(posture(exe, &[], &SOCKS).is_empty(), "{exe}");
+        }
+        assert!(!posture("/usr/bin/bash", &["/opt/script"], &SOCKS).is_empty());
+        // Neither what cannot be read nor what has no program is of interest.
+        for process in [process("/opt/tool", &[]), Process::unread(u32::MAX, None)] {
+            let told = of_unknown_program(&Subject {
+                process: &process,
+                view: &View::closed(&process),
+                programs: &Programs::default(),
+            });
+            assert!(told.is_empty());
+        }
+    }
+
+    #[test]
+    fn variables_for_some_addresses() {
+        for (name, expected) in [
+            ("http_proxy", Some("http")),
+            ("HTTPS_PROXY", Some("HTTPS")),
+            ("ftp-proxy", Some("ftp")),
+            ("all_proxy", None),
+            ("MYTOOL_PROXY", None),
+            ("http_proxy_x", None),
+        ] {
+            assert_eq!(kind(name), expected, "{name}");
+        }
+    }
+}

@@ -47,6 +47,10 @@ impl Setting {
         if self.value.trim().is_empty() {
             return Understood::Nothing;
         }
+        // curl 8.3 puts variables in there for `--expand-…`.
+        if self.value.contains("{{") {
+            return Understood::Unclear;
+        }
         let default = match self.option.as_str() {
             "socks4" => "socks4",
             "socks4a" => "socks4a",
@@ -482,6 +486,7 @@ mod tests {
                 "socks5://a:1080 Depends",
             ),
             (&["-x", "weird://h", URL], " Unknown"),
+            (&["--expand-proxy", "{{p}}", URL], " Unknown"),
             (
                 &["--socks5", "a", "--doh-url", "https://d/", URL],
                 "socks5://a:1080 Unknown",

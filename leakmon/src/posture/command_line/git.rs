@@ -92,7 +92,8 @@ pub fn told(subject: &Subject<'_>) -> Vec<Told> {
 }
 
 fn decide(view: &View, config: &Config<'_>, line: &Line<'_>) -> Vec<Told> {
-    let remote = Remote::of(config, line);
+    let mut remote = Remote::of(config, line);
+    remote.url = remote.url.map(|url| rewritten(config, url));
     // Other ways than HTTP have nothing to do with all this: ssh is a program of its own.
     if let Some(url) = &remote.url {
         match scheme_of(url).as_deref() {
@@ -255,6 +256,24 @@ fn by_url<'a>(
         .filter_map(|one| Some((git_url::fit(one.key.subsection.as_deref()?, url)?, one)))
         .max_by_key(|(fit, _)| *fit);
     (best.map(|(_, one)| one), Vec::new())
+}
+
+/// An address as `url.<base>.insteadOf` makes it: the longest beginning that fits counts (git-config(1)).
+fn rewritten(config: &Config<'_>, url: String) -> String {
+    let bases = config
+        .variables
+        .iter()
+        .filter(|one| one.key.section == "url" && one.key.name == "insteadof");
+    let longest = bases
+        .filter_map(|one| Some((one, url.strip_prefix(&one.value)?)))
+        .max_by_key(|(one, _)| one.value.len());
+    match longest {
+        Some((one, rest)) => format!(
+            "{}{rest}",
+            one.key.subsection.as_deref().unwrap_or_default()
+        ),
+        None => url,
+    }
 }
 
 /// The other side of the command.
@@ -675,6 +694,9 @@ mod tests {
                 .addr,
             "all"
         );
+        let instead =
+            format!("{file}[url \"ssh://git@page.example/\"]\ninsteadOf = http://page.example/\n");
+        assert!(posture(&["clone", URL], &[], &instead).is_empty());
         assert_eq!(
             posture(&["fetch", "unknown"], &[], file).resolves(),
             Resolves::Depends

@@ -22,6 +22,8 @@ const SOURCE: &str = "command-line";
 /// What a known program was told, the first counts; `None` for another program.
 pub fn told(subject: &Subject<'_>) -> Option<Vec<Told>> {
     let process = subject.process;
+    // Without its command line nothing else decides: it comes first everywhere.
+    process.cmdline.as_ref()?;
     // What the user says of a program counts instead of what leakmon knows.
     if let Some((program, arguments)) = subject.programs.find(process) {
         return Some(table::told(subject.view, program, arguments));

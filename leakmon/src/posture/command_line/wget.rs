@@ -4,7 +4,7 @@
 
 use super::{SOURCE, read, scheme_of};
 use crate::{
-    model::Resolves,
+    model::{Leak, Resolves},
     posture::{
         Bypass, Fault, Language, Route, Subject, Told, View,
         environment::{self, Reads},
@@ -91,6 +91,28 @@ fn decide(
         .collect();
     let refuses = understood.contains(&Understood::Unclear);
     let mut told = environment::merge(understood);
+    // wget follows whatever it is led to.
+    let other = match kinds[..] {
+        ["http"] => Some("https"),
+        ["https"] => Some("http"),
+        _ => None,
+    };
+    let is_unset = |kind: &&str| {
+        settings.proxies.iter().all(|(own, ..)| own != kind)
+            && reads.for_scheme(view, kind, understand).is_none()
+    };
+    if let Some(other) = other
+        .filter(|_| matches!(told.route, Route::Everything(_)))
+        .filter(is_unset)
+    {
+        told.leaks.push(Leak {
+            what: format!(
+                "the names of {other} addresses that it is led to: no proxy is set for them"
+            ),
+            certain: false,
+            stop: format!("set {other}_proxy too"),
+        });
+    }
     told.bypass = match &settings.no_proxy {
         Some(list) => Bypass::new(list, &[','], Language::Suffix),
         None => reads.bypass(view),
@@ -176,7 +198,7 @@ fn schemes(arguments: &[String]) -> Vec<String> {
     if from_file {
         schemes.clear();
     }
-    // Any address may be answered with one of the other kind.
+    schemes.sort();
     schemes.dedup();
     schemes
 }
