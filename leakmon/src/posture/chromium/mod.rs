@@ -4,7 +4,7 @@
 //! chrome/browser/prefs/chrome_command_line_pref_store.cc.
 
 use super::{
-    Bypass, Language, Route, Subject, Told, bypass::split, proxy::Written, without_password,
+    Bypass, Language, Route, Subject, Told, View, bypass::split, proxy::Written, without_password,
 };
 use crate::model::{Process, ProxySetting, Resolves};
 
@@ -14,6 +14,11 @@ const SOURCE: &str = "command-line";
 pub fn told(subject: &Subject<'_>) -> Option<Vec<Told>> {
     let process = subject.process;
     is_chromium(process).then(|| switches(process).into_iter().collect())
+}
+
+/// The profiles on disk of the user of a view: program, folder, and what it says.
+pub fn profiles(_view: &View) -> Vec<(String, String, Vec<Told>)> {
+    Vec::new()
 }
 
 /// What the command line says.
