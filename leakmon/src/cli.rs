@@ -112,11 +112,15 @@ pub struct Audit {
     #[arg(long)]
     pub all: bool,
 
+    /// Profiles and settings on disk too, whether or not a program uses them now: yours, as root those of every user.
+    #[arg(long, conflicts_with = "pids")]
+    pub installed: bool,
+
     /// Write one JSON object a line, as docs/events.schema.json describes.
     #[arg(long)]
     pub json: bool,
 
-    /// Only this process and its descendants; may be given several times.
+    /// Only this process and its descendants, and nothing of the machine itself; may be given several times.
     #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
 }

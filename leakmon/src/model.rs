@@ -530,6 +530,27 @@ pub struct Profile {
     pub user: Option<String>,
 }
 
+/// Something of the machine itself that looks up names, or has them looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Offer {
+    /// What it is: `resolv.conf`, `nsswitch.conf`, `systemd-resolved`, `nscd`, `mdns`, `llmnr`, `local-resolver`,
+    /// `tor-dnsport`, `doh`.
+    pub what: String,
+    /// How it is set.
+    pub detail: String,
+    /// Whether it can carry names past a proxy, or hides who asked.
+    pub concerns: bool,
+}
+
+/// What the machine itself offers a program that looks up names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// When it was read.
+    pub ts: Timestamp,
+    /// What it offers.
+    pub offers: Vec<Offer>,
+}
+
 /// A verdict with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -622,6 +643,8 @@ pub enum Report {
     Proxy(ProxySession),
     /// What a program was told about proxies.
     Posture(Box<Setup>),
+    /// What the machine itself offers.
+    Machine(Machine),
     /// A verdict.
     Finding(Box<Finding>),
     /// Something was lost.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufWriter},
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -12,8 +13,8 @@ use anyhow::Context;
 use super::verdict;
 use crate::{
     cli, config,
-    model::{App, Process, Report, Setup},
-    posture::{Subject, View, posture_of},
+    model::{App, Machine, Process, Report, Setup},
+    posture::{Subject, View, installed, machine, posture_of},
     process::{Reader, Table, app_of},
     sink::{Json, Sink, audit},
     time::BootClock,
@@ -35,7 +36,8 @@ pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
     let clock = BootClock::now();
     let now = clock.wall_now();
     let mut setups = Vec::new();
-    for (app, first) in apps(clock, only_own.then(|| own.as_raw()), &args.pids)? {
+    let running = Reader::new(clock, false).running();
+    for (app, first) in apps(&running, only_own.then(|| own.as_raw()), &args.pids)? {
         let view = View::of(&first);
         let posture = posture_of(&Subject {
             process: &first,
@@ -47,16 +49,39 @@ pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
             setups.push(posture.setup(now, Some(app), Some(first), None));
         }
     }
+    let disk = Path::new("/");
+    if args.installed {
+        let users = if only_own {
+            let variables = std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            });
+            installed::user(disk, own.as_raw(), variables)
+                .into_iter()
+                .collect()
+        } else {
+            installed::users(disk)
+        };
+        for user in &users {
+            setups.extend(installed::setups(disk, user, &programs, args.all, now));
+        }
+    }
+    // Who asks for some processes asks for nothing else.
+    let machine = args.pids.is_empty().then(|| Machine {
+        ts: now,
+        offers: machine::offers(&View::of_disk(disk, None), &running),
+    });
     let leaks = setups.iter().any(Setup::will_leak);
     let out = BufWriter::new(io::stdout());
     let written = if args.json {
         let mut json = Json::new(out);
         setups
             .into_iter()
-            .try_for_each(|setup| json.report(&Report::Posture(Box::new(setup))))
+            .map(|setup| Report::Posture(Box::new(setup)))
+            .chain(machine.map(Report::Machine))
+            .try_for_each(|report| json.report(&report))
             .and_then(|()| json.flush())
     } else {
-        audit::write(out, &setups)
+        audit::write(out, &setups, machine.as_ref())
     };
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -67,13 +92,12 @@ pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
 
 /// The programs that run, each with its first process, in the order of their pids.
 fn apps(
-    clock: BootClock,
+    running: &[Arc<Process>],
     uid: Option<u32>,
     pids: &[u32],
 ) -> anyhow::Result<Vec<(Arc<App>, Arc<Process>)>> {
     let mut table = Table::default();
-    let running = Reader::new(clock, false).running();
-    for process in &running {
+    for process in running {
         table.insert(Arc::clone(process));
     }
     for pid in pids {
@@ -85,12 +109,12 @@ fn apps(
     let mut apps = BTreeMap::new();
     for process in running {
         let is_wanted =
-            pids.is_empty() || pids.iter().any(|&pid| table.descends_from(&process, pid));
+            pids.is_empty() || pids.iter().any(|&pid| table.descends_from(process, pid));
         // Threads of the kernel have no program.
         if !is_wanted || uid.is_some() && process.uid != uid || process.exe.is_none() {
             continue;
         }
-        let (app, first) = app_of(&mut table, &process);
+        let (app, first) = app_of(&mut table, process);
         if first.pid != std::process::id() {
             apps.insert(first.id(), (app, first));
         }

@@ -129,6 +129,14 @@ impl View {
         view
     }
 
+    /// The same for a user of whose environment these variables are known.
+    #[must_use]
+    pub fn of_user(root: &Path, uid: u32, variables: Vec<(String, String)>) -> Self {
+        let mut view = Self::of_disk(root, Some(uid));
+        view.variables = OnceCell::from(Ok(variables));
+        view
+    }
+
     /// Nothing but what is known of the process: for events whose process cannot be looked at.
     #[must_use]
     pub fn closed(process: &Process) -> Self {
@@ -380,6 +388,15 @@ impl View {
             Some(path) if path.starts_with('/') => Some(path.trim_end_matches('/').to_owned()),
             _ => self.at_home(".config"),
         }
+    }
+
+    /// What a link of this path says; `None` when it is no link, or cannot be read.
+    #[must_use]
+    pub fn link_target(&self, path: &str) -> Option<String> {
+        let root = self.root.as_ref().ok()?;
+        let link = below(root, path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+        let target = readlinkat(link, "", Vec::new()).ok()?;
+        Some(target.to_string_lossy().into_owned())
     }
 
     /// The program's working folder.

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 
 use super::{lines::in_a_line, printable};
-use crate::model::{Evidence, Setup};
+use crate::model::{Evidence, Machine, Offer, Setup};
 
-/// Writes all of them, and a line that counts.
+/// Writes all of them, a line that counts, and what the machine itself offers.
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn write(mut out: impl Write, setups: &[Setup]) -> io::Result<()> {
+pub fn write(mut out: impl Write, setups: &[Setup], machine: Option<&Machine>) -> io::Result<()> {
     let mut sorted: Vec<&Setup> = setups.iter().collect();
     sorted.sort_by_key(|setup| rank(setup));
     for setup in &sorted {
@@ -22,7 +22,28 @@ pub fn write(mut out: impl Write, setups: &[Setup]) -> io::Result<()> {
         "{} with proxy settings: {leaking} will leak, {maybe} may leak",
         super::lines::counted(setups.len() as u64, "program", "programs"),
     )?;
+    if let Some(machine) = machine {
+        write_machine(&mut out, machine)?;
+    }
     out.flush()
+}
+
+/// A line for each thing, with a mark in front of those that concern.
+fn write_machine(out: &mut impl Write, machine: &Machine) -> io::Result<()> {
+    writeln!(
+        out,
+        "this machine (! can carry names past a proxy, or hides who asked)"
+    )?;
+    for Offer {
+        what,
+        detail,
+        concerns,
+    } in &machine.offers
+    {
+        let mark = if *concerns { '!' } else { ' ' };
+        writeln!(out, "  {mark} {:<17}{}", printable(what), printable(detail))?;
+    }
+    Ok(())
 }
 
 /// The worse the earlier.

@@ -304,6 +304,8 @@ impl<W: Write> Sink for Lines<W> {
             Report::Answer(answer) => self.answer(answer),
             Report::Proxy(session) => self.proxy(session),
             Report::Posture(setup) => self.posture(setup),
+            // Only an audit says it, and writes it in a manner of its own.
+            Report::Machine(_) => Ok(()),
             Report::Finding(finding) => self.finding(finding),
             Report::Loss(loss) => self.loss(loss),
             Report::Summary(summary) => self.summary(summary),
