@@ -144,6 +144,7 @@ impl Reader {
                     if let Some(function) = Function::of(&word).filter(|_| self.is_mark(0, b'(')) {
                         let is_sure = !is_conditional && blocks.iter().all(|&is_try| is_try);
                         self.call(function, is_sure);
+                        self.skip_arguments();
                     } else if !after_try {
                         // A statement of another kind: what it calls is not sure up to its end.
                         is_conditional = true;
@@ -151,6 +152,22 @@ impl Reader {
                 }
                 Token::Mark(b'(' | b')') => {}
                 _ => is_conditional = true,
+            }
+        }
+    }
+
+    /// Goes on behind the closing parenthesis: a line that ends there needs no semicolon.
+    fn skip_arguments(&mut self) {
+        let mut depth = 0usize;
+        while let Some(token) = self.tokens.get(self.at) {
+            match token {
+                Token::Mark(b'(') => depth += 1,
+                Token::Mark(b')') => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                break;
             }
         }
     }

@@ -15,6 +15,7 @@ mod profile;
 mod route;
 mod settings;
 mod store;
+mod system;
 
 #[cfg(test)]
 mod tests;
@@ -173,10 +174,10 @@ impl<'a> Reading<'a> {
 
     fn users(&mut self, profile: &str) {
         let saved = format!("{profile}/prefs.js");
-        self.user_file("prefs.js", &saved);
+        let is_there = self.user_file("prefs.js", &saved);
         let own = format!("{profile}/user.js");
         if self.is_running {
-            if self.is_newer(&saved) {
+            if is_there && self.is_newer(&saved) {
                 self.store.is_running();
             } else if self.started.is_none() && self.view.exists(&own).unwrap_or(true) {
                 self.users_doubts.push(Told::unread(
@@ -190,13 +191,14 @@ impl<'a> Reading<'a> {
         self.user_file("user.js", &own);
     }
 
-    fn user_file(&mut self, source: &'static str, path: &str) {
+    /// Reads a file of the profile; `false` when there is none.
+    fn user_file(&mut self, source: &'static str, path: &str) -> bool {
         let bytes = match self.view.bytes(path) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return,
+            Ok(None) => return false,
             Err(fault) => {
                 self.users_doubts.push(Told::unread(source, fault));
-                return;
+                return true;
             }
         };
         for entry in prefs::parse(&bytes, Kind::User, is_wanted) {
@@ -207,6 +209,7 @@ impl<'a> Reading<'a> {
                 self.store.set_user(&entry.name, setting);
             }
         }
+        true
     }
 
     fn autoconfig(&mut self) {
@@ -289,12 +292,16 @@ impl<'a> Reading<'a> {
                 Ok(None) => continue,
                 Ok(Some(text)) => {
                     self.doubt_when_newer(policies::SOURCE, &path);
-                    if let Err(reason) = policies::apply(&text, &path, &mut self.store) {
-                        let fault = Fault::malformed(&path, reason);
-                        self.void.push(Evidence::new(
-                            policies::SOURCE,
-                            format!("{fault}: none of its policies counts"),
-                        ));
+                    if let Err(error) = policies::apply(&text, &path, &mut self.store) {
+                        let fault = Fault::malformed(&path, &error);
+                        if error.is_certain {
+                            self.void.push(Evidence::new(
+                                policies::SOURCE,
+                                format!("{fault}: none of its policies counts"),
+                            ));
+                        } else {
+                            self.doubts.push(Told::unread(policies::SOURCE, fault));
+                        }
                     }
                 }
                 Err(fault) => self.doubts.push(Told::unread(policies::SOURCE, fault)),

@@ -31,12 +31,36 @@ const LOCKED: [&str; 13] = [
     "network.proxy.socks_port",
 ];
 
+/// Why a policy file is no policy file.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct NoJson {
+    reason: String,
+    /// Firefox cannot read it either.
+    pub is_certain: bool,
+}
+
+impl From<serde_json::Error> for NoJson {
+    fn from(error: serde_json::Error) -> Self {
+        let reason = error.to_string();
+        Self {
+            // Firefox has no such limit.
+            is_certain: !reason.contains("recursion limit"),
+            reason,
+        }
+    }
+}
+
 /// Applies the text of a policy file. Firefox takes none of the policies of a file that is no JSON.
 ///
 /// # Errors
-/// When it cannot be told what Firefox makes of it.
-pub fn apply(text: &str, path: &str, store: &mut Store) -> Result<(), String> {
-    let json: Json = serde_json::from_str(text).map_err(|error| error.to_string())?;
+/// When it is no JSON.
+pub fn apply(text: &str, path: &str, store: &mut Store) -> Result<(), NoJson> {
+    // An empty file is as none.
+    if text.is_empty() {
+        return Ok(());
+    }
+    let json: Json = serde_json::from_str(text)?;
     let Some(policies) = json.get("policies").and_then(Json::as_object) else {
         return Ok(());
     };

@@ -83,8 +83,7 @@ fn entry(last: &mut Token, tokens: &mut Lexer<'_>, kind: Kind) -> Option<Entry> 
         _ => return None,
     };
     let mut next = || {
-        // The end of the file is no mistake that could be recovered from.
-        *last = tokens.next().unwrap_or(Token::Mark(b';'));
+        *last = tokens.next().unwrap_or(Token::Bad);
         last.clone()
     };
     (next() == Token::Mark(b'(')).then_some(())?;

@@ -1,13 +1,14 @@
 //! What preferences mean for connections, by the rules of netwerk/base/nsProtocolProxyService.cpp.
 
-use super::{install::Install, settings::Settings};
+use super::{install::Install, settings::Settings, system};
 use crate::{
-    model::{Evidence, Leak, ProxySetting, Resolves},
+    model::{Leak, ProxySetting, Resolves},
     posture::{
         Bypass, Language, Route, Told, View,
         bypass::split,
+        desktop::{self, Mode},
+        pac,
         proxy::{Written, host_and_port},
-        without_password,
     },
 };
 
@@ -30,8 +31,7 @@ pub fn of(settings: &Settings<'_>, install: &Install, view: &View) -> Told {
             Route::Unknown(None),
         ),
     };
-    if let Some(proxy) = told.route.proxy() {
-        told.advice = told.advice.or_else(|| of.advice(proxy));
+    if told.route.proxy().is_some() {
         told.leaks.extend(of.own_services());
     }
     if told.route != Route::Direct && told.route != Route::Untold {
@@ -92,7 +92,10 @@ impl Of<'_> {
             ),
             (None, None, Some(socks)) => {
                 let meaning = self.of_socks(&socks);
-                self.told(&meaning, Route::Everything(socks))
+                Told {
+                    advice: self.advice(&socks),
+                    ..self.told(&meaning, Route::Everything(socks))
+                }
             }
             (Some(http), Some(https), None) => {
                 let meaning = format!("{name} leaves names to HTTP proxies");
@@ -240,18 +243,9 @@ impl Of<'_> {
                 Route::Direct,
             );
         }
-        let version = self
-            .settings
-            .int("network.proxy.default_pac_script_socks_version");
-        let socks_means = if version == 5 { "socks5" } else { "socks4" };
-        let mut told = pac(self.view, url, socks_means, &|scheme| {
+        let mut told = pac::told(self.view, url, self.socks_word(), &|scheme| {
             self.settings.script_dns(scheme)
         });
-        let as_4a = |proxy: &mut ProxySetting| {
-            if proxy.scheme == "socks4" && proxy.resolves == Resolves::Remote {
-                proxy.scheme = "socks4a".to_owned();
-            }
-        };
         match &mut told.route {
             Route::Everything(proxy) | Route::Some(Some(proxy)) | Route::Unknown(Some(proxy)) => {
                 as_4a(proxy);
@@ -259,24 +253,27 @@ impl Of<'_> {
             _ => {}
         }
         told.others.iter_mut().for_each(as_4a);
-        let gives_addresses = told
-            .route
-            .proxy()
-            .into_iter()
-            .chain(&told.others)
-            .any(|proxy| proxy.scheme == "socks4" && proxy.resolves != Resolves::Remote);
-        if gives_addresses {
-            told.advice = Some(format!(
-                "write SOCKS5 in the script, or, if the proxy speaks SOCKS4a, {}",
-                self.settings
+        told.advice = self.script_advice(&told, "write SOCKS5 in the script");
+        told
+    }
+
+    /// What stops it from resolving names for a SOCKS4 proxy of a script or the desktop.
+    fn script_advice(&self, told: &Told, instead: &str) -> Option<String> {
+        let mut proxies = told.route.proxy().into_iter().chain(&told.others);
+        proxies
+            .any(|proxy| proxy.scheme == "socks4" && proxy.resolves != Resolves::Remote)
+            .then(|| {
+                let ways: Vec<String> = self
+                    .settings
                     .dns_preferences(true)
                     .iter()
                     .map(|name| self.settings.how_to_set(name, "true"))
-                    .collect::<Vec<_>>()
-                    .join("; ")
-            ));
-        }
-        told
+                    .collect();
+                format!(
+                    "{instead}, if the proxy speaks SOCKS5; or, if it speaks SOCKS4a, {}",
+                    ways.join("; ")
+                )
+            })
     }
 
     fn discovery(&self) -> Told {
@@ -293,9 +290,29 @@ impl Of<'_> {
 
     /// The desktop's settings, and without any the environment's.
     fn system(&self) -> Told {
-        let told = match desktop(self.view) {
-            Some(told) => told,
-            None => environment(self.view),
+        let told = match desktop::gnome(self.view) {
+            Err(fault) => Told::unread(desktop::SOURCE, fault),
+            Ok(Some(desktop)) => match &desktop.mode {
+                Mode::Manual {
+                    http, https, socks, ..
+                } => {
+                    let servers = [http, https, socks].map(Option::as_ref);
+                    let mut told =
+                        system::desktop(&desktop, servers, &|written| self.script_socks(written));
+                    let instead = self
+                        .settings
+                        .how_to_set("network.proxy.default_pac_script_socks_version", "5");
+                    told.advice = self.script_advice(&told, &instead);
+                    told
+                }
+                Mode::Auto(Some(url)) => {
+                    let mut told = self.script(url);
+                    told.evidence.splice(0..0, desktop.evidence.clone());
+                    told
+                }
+                Mode::Auto(None) | Mode::None | Mode::Environment => system::environment(self.view),
+            },
+            Ok(None) => system::environment(self.view),
         };
         if told.route == Route::Untold {
             return told;
@@ -304,6 +321,25 @@ impl Of<'_> {
             "firefox",
             "network.proxy.type is 5: the settings of the system count",
         )
+    }
+
+    /// What the word `SOCKS` means in a script, and to the desktop.
+    fn socks_word(&self) -> &'static str {
+        match self
+            .settings
+            .int("network.proxy.default_pac_script_socks_version")
+        {
+            5 => "socks5",
+            _ => "socks4",
+        }
+    }
+
+    /// The SOCKS proxy of a desktop.
+    fn script_socks(&self, written: &Written) -> ProxySetting {
+        let scheme = self.socks_word();
+        let mut proxy = written.setting(scheme, 1080, self.settings.script_dns(scheme));
+        as_4a(&mut proxy);
+        proxy
     }
 
     /// Requests of its own that a proxy fails are made once more without it (nsHttpChannel.cpp, `ProxyFailover`;
@@ -334,6 +370,13 @@ impl Of<'_> {
                 .collect::<Vec<_>>()
                 .join("; "),
         })
+    }
+}
+
+/// SOCKS4 with a name in place of the address is SOCKS4a.
+fn as_4a(proxy: &mut ProxySetting) {
+    if proxy.scheme == "socks4" && proxy.resolves == Resolves::Remote {
+        proxy.scheme = "socks4a".to_owned();
     }
 }
 
@@ -373,96 +416,4 @@ impl Set {
 
 fn stripped(text: &str) -> String {
     text.split_whitespace().collect()
-}
-
-/// What the desktop says; `None` when it says nothing, and the environment counts.
-///
-/// This is the one place where the desktop's answer is taken: GSettings, org.gnome.system.proxy
-/// (nsUnixSystemProxySettings.cpp, `GetProxyFromGSettings`).
-fn desktop(_view: &View) -> Option<Told> {
-    None
-}
-
-/// What the environment says (nsUnixSystemProxySettings.cpp, `GetProxyFromEnvironment`): only values that begin with
-/// `http://` count, whatever the variable, and all others mean direct.
-fn environment(view: &View) -> Told {
-    const SOURCE: &str = "environment";
-    if let Some(fault) = view.environment_fault() {
-        return Told::unread(SOURCE, fault);
-    }
-    let first = |names: [&'static str; 2]| {
-        names
-            .into_iter()
-            .find_map(|name| Some((name, view.variable(name)?)))
-    };
-    let all = first(["all_proxy", "ALL_PROXY"]);
-    let http = first(["http_proxy", "HTTP_PROXY"]).or(all);
-    let https = first(["https_proxy", "HTTPS_PROXY"]).or(all);
-    let detail = |(name, value): (&str, &str)| {
-        Evidence::new(SOURCE, without_password(&format!("{name}={value}")))
-    };
-    let mut evidence: Vec<Evidence> = Vec::new();
-    for variable in [http, https].into_iter().flatten() {
-        let detail = detail(variable);
-        if !evidence.contains(&detail) {
-            evidence.push(detail);
-        }
-    }
-    if evidence.is_empty() {
-        return Told::default();
-    }
-    let proxy = |variable: Option<(&str, &str)>| {
-        Written::parse(variable?.1)
-            .filter(|written| written.scheme.as_deref() == Some("http"))
-            .map(|written| written.setting("http", 80, Resolves::Remote))
-    };
-    let mut others = Vec::new();
-    let (route, meaning) = match (proxy(http), proxy(https)) {
-        (None, None) => (
-            Route::Direct,
-            "Firefox takes only http:// from the environment: it goes direct",
-        ),
-        (Some(http), Some(https)) => {
-            if http != https {
-                others.push(https);
-            }
-            (
-                Route::Everything(http),
-                "Firefox leaves names to an HTTP proxy",
-            )
-        }
-        (Some(one), None) | (None, Some(one)) => (
-            Route::Some(Some(one)),
-            "only one of http and https has a proxy, the other goes direct",
-        ),
-    };
-    let mut told = Told {
-        evidence,
-        route,
-        others,
-        ..Told::default()
-    };
-    if let (Some((name, list)), true) =
-        (first(["no_proxy", "NO_PROXY"]), told.route != Route::Direct)
-    {
-        told.evidence
-            .push(Evidence::new(SOURCE, format!("{name}={list}")));
-        if list == "*" {
-            told.route = Route::Direct;
-        } else {
-            // Any end of a name is compared, be it a whole label or not.
-            let rules = split(list, &[',']);
-            told.bypass = Bypass {
-                rules: rules.iter().map(|rule| format!("*{rule}")).collect(),
-                language: Language::Chromium,
-            };
-        }
-    }
-    told.and("firefox", meaning)
-}
-
-/// What a script says.
-fn pac(_view: &View, url: &str, _socks_means: &str, _resolves: &dyn Fn(&str) -> Resolves) -> Told {
-    // TODO-MERGE
-    Told::new("pac", without_password(url), Route::Some(None))
 }

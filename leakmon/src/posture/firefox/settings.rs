@@ -43,6 +43,12 @@ pub fn builtin_is_truth(name: &str) -> bool {
     matches!(builtin(name, Program::Firefox), Value::Bool(_))
 }
 
+/// Whether a preference may have a value of this type.
+#[cfg(test)]
+pub fn builtin_is_like(name: &str, value: &Value) -> bool {
+    builtin(name, Program::Firefox).is_like(value)
+}
+
 /// Reads preferences, and keeps which were asked for: those are the evidence.
 #[derive(Debug)]
 pub struct Settings<'a> {
