@@ -166,7 +166,7 @@ fn what_people_read() {
     assert_eq!(
         said[0],
         format!(
-            "WILL LEAK chromium (pid {pid}, root): told to use socks4://10.77.0.1:1080 for everything; resolves names itself"
+            "WILL LEAK Chromium (pid {pid}, root): told to use socks4://10.77.0.1:1080 for everything; resolves names itself"
         )
     );
     assert!(
