@@ -2,8 +2,9 @@
 //! against what the name server, the SOCKS server and tor have seen of it.
 
 use leakmon_lab::compare::{asked, same, seen};
-use leakmon_lab::firefox::{Firefox, FirefoxBuilder, PATIENCE, private_install};
-use leakmon_lab::lab::{PAGE, PAGE_ADDRESS, SERVER, SOCKS_PORT};
+use leakmon_lab::firefox::{Firefox, FirefoxBuilder, Marionette, PATIENCE, private_install};
+use leakmon_lab::lab::{PAGE, PAGE_ADDRESS, PAGE_TEXT, SERVER, SOCKS_PORT};
+use leakmon_lab::servers::wait_listening;
 use leakmon_lab::{LIMIT, Lab, Leakmon, tor, wait};
 use serde_json::{Value, json};
 use std::fs;
@@ -73,27 +74,38 @@ fn assert_line(firefox: &Firefox, expected: &Expected<'_>) -> Value {
     line
 }
 
-/// Opens the page, waits until it has come, and holds the audit against what the name server was asked: at once, and when
-/// Firefox has saved its preferences.
+/// Opens the page, waits until the web server has given it, and holds the audit against what the name server was asked.
 fn assert_page(lab: &Lab, firefox: FirefoxBuilder<'_>, expected: &Expected<'_>) -> Value {
-    let mut firefox = firefox.open(URL);
-    assert!(
-        wait::until_true(PATIENCE, || lab.web_log().contains("GET / ")),
-        "the page did not load\n{}\n{}",
-        lab.socks_log(),
-        firefox.said()
-    );
-    let line = assert_line(&firefox, expected);
-    let is_local = expected.resolves == "local";
-    assert_eq!(is_asked(lab), is_local, "{:?}\n{line:#}", lab.dns_log());
-    if !expected.proxy.is_null() && expected.proxy["scheme"] != "http" {
-        let given = if is_local {
+    let has_come = || lab.web_log().contains("GET / ");
+    let line = assert_witnessed(lab, firefox, has_come, expected);
+    if !expected.proxy.is_null() {
+        let given = if expected.resolves == "local" {
             PAGE_ADDRESS.to_string()
         } else {
             PAGE.to_owned()
         };
         assert!(lab.socks_log().contains(&given), "{}", lab.socks_log());
     }
+    line
+}
+
+/// Opens the page, waits until a witness has seen it, and holds the audit against what the name server was asked: at once,
+/// and when Firefox has saved its preferences.
+fn assert_witnessed(
+    lab: &Lab,
+    firefox: FirefoxBuilder<'_>,
+    has_come: impl Fn() -> bool,
+    expected: &Expected<'_>,
+) -> Value {
+    let mut firefox = firefox.open(URL);
+    assert!(
+        wait::until_true(PATIENCE, has_come),
+        "the page was not asked for\n{}",
+        firefox.said()
+    );
+    let line = assert_line(&firefox, expected);
+    let is_local = expected.resolves == "local";
+    assert_eq!(is_asked(lab), is_local, "{:?}\n{line:#}", lab.dns_log());
     assert!(firefox.wait_saved(|text| text.contains("user_pref")));
     let line = assert_line(&firefox, expected);
     firefox.close();
@@ -146,28 +158,19 @@ fn user_js_with_socks5_and_names_of_its_own() {
     );
 }
 
-/// Opens the page over tor's SOCKS4 port, where it never loads, and gives what the audit says.
-fn over_tor(lab: &Lab, firefox: FirefoxBuilder<'_>, is_local: bool, expected: &Expected<'_>) {
-    let mut firefox = firefox.open(URL);
-    let has_come = || {
-        let said = if is_local {
-            tor::WARNING
-        } else {
-            "This is good"
-        };
-        lab.tor_log().iter().any(|line| line.contains(said))
+/// Opens the page over tor's SOCKS4 port, where it never loads: what tor says of the request is the witness.
+fn over_tor(lab: &Lab, firefox: FirefoxBuilder<'_>, expected: &Expected<'_>) -> Value {
+    let is_local = expected.resolves == "local";
+    let said = if is_local {
+        tor::WARNING
+    } else {
+        "(using socks4a to port 80) instructed Tor to take care of the DNS resolution"
     };
-    assert!(
-        wait::until_true(PATIENCE, has_come),
-        "{:#?}\n{}",
-        lab.tor_log(),
-        firefox.said()
-    );
-    assert_line(&firefox, expected);
-    firefox.close();
-    assert_eq!(is_asked(lab), is_local, "{:?}", lab.dns_log());
+    let has_come = || lab.tor_log().iter().any(|line| line.contains(said));
+    let line = assert_witnessed(lab, firefox, has_come, expected);
     let is_warned = lab.tor_log().iter().any(|line| line.contains(tor::WARNING));
     assert_eq!(is_warned, is_local, "{:#?}", lab.tor_log());
+    line
 }
 
 #[test]
@@ -179,7 +182,6 @@ fn user_js_with_socks4() {
     over_tor(
         &lab,
         firefox,
-        true,
         &Expected {
             route: "proxy",
             proxy: proxy("socks4", "127.0.0.1", tor::PORT, "local"),
@@ -203,7 +205,6 @@ fn user_js_with_socks4_that_is_given_names() {
     over_tor(
         &lab,
         firefox,
-        false,
         &Expected {
             route: "proxy",
             proxy: proxy("socks4a", "127.0.0.1", tor::PORT, "remote"),
@@ -256,64 +257,153 @@ fn policies_in_etc() {
     );
 }
 
-fn pac_lab(scenario: &str, word: &str, port: u16, addr: &str) -> Option<(Lab, String)> {
-    let lab = Lab::builder(scenario)
-        .socks()
-        .web()
-        .tor()
-        .needs(&["firefox-esr"])
-        .build()?;
+/// Settings with a script that always gives the same answer.
+fn with_script<'a>(lab: &'a Lab, answer: &str) -> FirefoxBuilder<'a> {
     let path = lab.dir().join("proxy.pac");
-    let script =
-        format!("function FindProxyForURL(url, host) {{ return \"{word} {addr}:{port}\"; }}\n");
+    let script = format!("function FindProxyForURL(url, host) {{ return \"{answer}\"; }}\n");
     fs::write(&path, script).expect("a file can be written");
-    let url = format!("file://{}", path.display());
-    Some((lab, url))
+    Firefox::builder(lab).pref("network.proxy.type", "2").pref(
+        "network.proxy.autoconfig_url",
+        &format!("\"file://{}\"", path.display()),
+    )
 }
 
-fn with_pac<'a>(lab: &'a Lab, url: &str) -> FirefoxBuilder<'a> {
-    Firefox::builder(lab)
-        .pref("network.proxy.type", "2")
-        .pref("network.proxy.autoconfig_url", &format!("\"{url}\""))
-}
-
+/// In a script SOCKS5 is given names, whatever the preference says.
 #[test]
 fn a_script_with_socks5() {
-    let Some((lab, url)) = pac_lab("firefox_pac_socks5", "SOCKS5", SOCKS_PORT, &socks()) else {
+    let Some(lab) = web("firefox_pac_socks5") else {
         return;
     };
-    // In a script SOCKS5 is given names whatever the preference says.
-    let firefox = with_pac(&lab, &url).pref("network.proxy.socks5_remote_dns", "false");
-    let mut firefox = firefox.open(URL);
-    assert!(wait::until_true(PATIENCE, || lab
-        .web_log()
-        .contains("GET / ")));
-    println!("PAC socks5 {} {}", is_asked(&lab), lab.socks_log());
-    println!("{:#}", firefox.audit().0);
-    firefox.close();
+    let firefox = with_script(&lab, &format!("SOCKS5 {}:{SOCKS_PORT}", SERVER.0))
+        .pref("network.proxy.socks5_remote_dns", "false");
+    assert_page(
+        &lab,
+        firefox,
+        &Expected {
+            route: "proxy",
+            proxy: proxy("socks5", &socks(), SOCKS_PORT, "remote"),
+            resolves: "remote",
+            evidence: &["network.proxy.type = 2", "proxy.pac"],
+        },
+    );
+}
+
+/// In a script SOCKS is SOCKS4, and whether it is given names hangs on the preference of SOCKS5.
+#[test]
+fn a_script_with_socks() {
+    let Some(lab) = with_tor("firefox_pac_socks") else {
+        return;
+    };
+    let firefox = with_script(&lab, &format!("SOCKS 127.0.0.1:{}", tor::PORT));
+    over_tor(
+        &lab,
+        firefox,
+        &Expected {
+            route: "proxy",
+            proxy: proxy("socks4a", "127.0.0.1", tor::PORT, "remote"),
+            resolves: "remote",
+            evidence: &["network.proxy.type = 2", "proxy.pac"],
+        },
+    );
 }
 
 #[test]
-fn a_script_with_socks() {
-    for remote in ["true", "false"] {
-        let Some((lab, url)) = pac_lab("firefox_pac_socks", "SOCKS", tor::PORT, "127.0.0.1") else {
-            return;
-        };
-        let firefox = with_pac(&lab, &url).pref("network.proxy.socks5_remote_dns", remote);
-        let mut firefox = firefox.open(URL);
-        wait::until_true(LIMIT, || {
-            lab.tor_log()
-                .iter()
-                .any(|line| line.contains("9050") && line.contains("pplication"))
-                || lab
-                    .tor_log()
-                    .iter()
-                    .any(|l| l.contains("This is good") || l.contains(tor::WARNING))
-        });
-        println!("PAC socks {remote} {} {:#?}", is_asked(&lab), lab.tor_log());
-        println!("{:#}", firefox.audit().0);
-        firefox.close();
-    }
+fn a_script_with_socks_and_names_of_its_own() {
+    let Some(lab) = with_tor("firefox_pac_socks_local") else {
+        return;
+    };
+    let firefox = with_script(&lab, &format!("SOCKS 127.0.0.1:{}", tor::PORT))
+        .pref("network.proxy.socks5_remote_dns", "false");
+    let line = over_tor(
+        &lab,
+        firefox,
+        &Expected {
+            route: "proxy",
+            proxy: proxy("socks4", "127.0.0.1", tor::PORT, "local"),
+            resolves: "local",
+            evidence: &["network.proxy.socks5_remote_dns = false", "proxy.pac"],
+        },
+    );
+    let advice = line["advice"].as_str().expect("there is advice");
+    assert!(advice.contains("SOCKS5 in the script"), "{advice}");
+}
+
+/// An HTTP proxy that answers everything itself, and so asks no name server.
+const HTTP_PROXY: &str = r#"
+import http.server
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>proxied</title>")
+http.server.HTTPServer(("127.0.0.1", 3128), Answers).serve_forever()
+"#;
+
+#[test]
+fn variables_with_an_http_proxy() {
+    let Some(lab) = Lab::builder("firefox_http_proxy")
+        .needs(&["firefox-esr", "python3"])
+        .build()
+    else {
+        return;
+    };
+    let mut server = lab.start("/usr/bin/python3", &["-u", "-c", HTTP_PROXY]);
+    wait_listening(&mut server, 3128);
+    let firefox = Firefox::builder(&lab)
+        .variable("http_proxy", "http://127.0.0.1:3128")
+        .variable("https_proxy", "http://127.0.0.1:3128/");
+    let has_come = || server.stderr.text().contains("GET http://page.example/ ");
+    assert_witnessed(
+        &lab,
+        firefox,
+        has_come,
+        &Expected {
+            route: "proxy",
+            proxy: proxy("http", "127.0.0.1", 3128, "remote"),
+            resolves: "remote",
+            evidence: &["http_proxy=http://127.0.0.1:3128"],
+        },
+    );
+}
+
+/// The script locks its values: what user.js says does not count beside it.
+#[test]
+fn a_script_of_the_administrator() {
+    let Some(lab) = web("firefox_autoconfig") else {
+        return;
+    };
+    let install = private_install(&lab);
+    let cfg = format!(
+        "// the first line is not read\n\
+         lockPref(\"network.proxy.type\", 1);\n\
+         lockPref(\"network.proxy.socks\", \"{}\");\n\
+         lockPref(\"network.proxy.socks_port\", {SOCKS_PORT});\n\
+         defaultPref(\"network.proxy.socks5_remote_dns\", false);\n",
+        SERVER.0
+    );
+    let obscured: Vec<u8> = cfg.bytes().map(|byte| byte.wrapping_add(13)).collect();
+    fs::write(install.join("mozilla.cfg"), obscured).expect("a file can be written");
+    fs::write(
+        install.join("defaults/pref/autoconfig.js"),
+        "pref(\"general.config.filename\", \"mozilla.cfg\");\n",
+    )
+    .expect("a file can be written");
+    let firefox = Firefox::builder(&lab)
+        .install(&install)
+        .pref("network.proxy.type", "0");
+    let line = assert_page(
+        &lab,
+        firefox,
+        &Expected {
+            route: "proxy",
+            proxy: proxy("socks5", &socks(), SOCKS_PORT, "local"),
+            resolves: "local",
+            evidence: &["mozilla.cfg: lockPref", "mozilla.cfg: defaultPref"],
+        },
+    );
+    let overruled = details(&line, "overruled");
+    assert!(overruled.contains("network.proxy.type = 0"), "{overruled}");
 }
 
 #[test]
@@ -361,4 +451,102 @@ fn discovery() {
     );
     assert_eq!(line["leaks"][0]["certain"], true, "{line:#}");
     firefox.close();
+}
+
+const SECOND: &str = "second.example";
+const THIRD: &str = "third.example";
+
+/// Who resolves by the last that was said of Firefox.
+fn last_said(leakmon: &Leakmon, firefox: &Firefox) -> Option<(Value, bool)> {
+    let lines = leakmon.lines();
+    let mut lines = lines.iter().rev();
+    let line =
+        lines.find(|line| line["type"] == "posture" && line["app"]["pid"] == firefox.pid())?;
+    Some((line["resolves"].clone(), line["update"] == true))
+}
+
+/// What is changed in a running Firefox is noticed by a running leakmon, and the verdicts change with it.
+#[test]
+fn a_preference_that_is_changed_while_both_run() {
+    let address = [PAGE_ADDRESS.into()];
+    let Some(lab) = Lab::builder("firefox_toggle")
+        .socks()
+        .web()
+        .record(SECOND, &address)
+        .record(THIRD, &address)
+        .needs(&["firefox-esr"])
+        .build()
+    else {
+        return;
+    };
+    let leakmon = Leakmon::watch(&lab, &[]);
+    let mut firefox = Firefox::builder(&lab)
+        .socks(&socks(), SOCKS_PORT, 5)
+        .controlled()
+        .open("about:blank");
+    let mut control = firefox.control(&lab);
+    let visit = |control: &mut Marionette, name: &str| {
+        let page = control.visit(&format!("http://{name}/"));
+        assert!(page.contains(PAGE_TEXT), "{name} did not load: {page}");
+    };
+    let says = |resolves: &str, update: bool| {
+        let wanted = Some((Value::from(resolves), update));
+        assert!(
+            wait::until_true(PATIENCE, || last_said(&leakmon, &firefox) == wanted),
+            "not {wanted:?} but {:?}\n{}",
+            last_said(&leakmon, &firefox),
+            leakmon.text()
+        );
+    };
+
+    visit(&mut control, PAGE);
+    wait::until_true(PATIENCE, || {
+        last_said(&leakmon, &firefox).is_some_and(|(resolves, _)| resolves == "remote")
+    });
+    control.set_pref("network.proxy.socks5_remote_dns", false);
+    says("local", true);
+    visit(&mut control, SECOND);
+    control.set_pref("network.proxy.socks5_remote_dns", true);
+    says("remote", true);
+    visit(&mut control, THIRD);
+    leakmon.wait_for(LIMIT, |state| {
+        state.findings_for(SECOND).next().is_some()
+            && state
+                .proxies()
+                .any(|proxy| proxy["target"]["name"] == THIRD)
+    });
+    firefox.close();
+    leakmon.catch_up(&lab);
+    let run = leakmon.stop();
+    let state = run.final_state();
+
+    let log = lab.dns_log();
+    let names: Vec<&str> = log.iter().map(|asked| asked.name.as_str()).collect();
+    assert!(names.contains(&SECOND), "{log:?}");
+    assert!(!names.contains(&PAGE) && !names.contains(&THIRD), "{log:?}");
+    assert!(
+        same(&seen(state.queries()), &log),
+        "asked {:#?}\n{}",
+        asked(&log),
+        run.said()
+    );
+    let mut leaks = state.queries_for(SECOND);
+    assert!(
+        leaks.all(|query| query["verdict"] == "leak"),
+        "{}",
+        run.said()
+    );
+    let finding = state.findings_for(SECOND).next();
+    let finding = finding.unwrap_or_else(|| panic!("no finding\n{}", run.said()));
+    assert_eq!(finding["app"]["name"], "Firefox ESR", "{finding:#}");
+    assert_eq!(finding["proxy"]["addr"], socks(), "{finding:#}");
+    for name in [PAGE, THIRD] {
+        assert_eq!(state.findings_for(name).count(), 0, "{}", run.said());
+        let mut requests = state.proxies();
+        assert!(
+            requests.any(|proxy| proxy["target"]["name"] == name),
+            "{name} did not go through the proxy\n{}",
+            run.said()
+        );
+    }
 }

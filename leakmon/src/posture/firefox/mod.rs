@@ -48,6 +48,7 @@ pub fn told(subject: &Subject<'_>) -> Option<Vec<Told>> {
 }
 
 /// Profiles on disk: the program, the folder, and what it was told.
+#[allow(dead_code, reason = "for the audit of what is installed")]
 pub fn profiles(view: &View) -> Vec<(String, String, Vec<Told>)> {
     let mut found = Vec::new();
     for (program, root) in profile::roots(view) {
