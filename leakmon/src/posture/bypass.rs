@@ -83,6 +83,10 @@ fn chromium(rule: &str, name: &str) -> bool {
 }
 
 fn suffix(rule: &str, name: &str) -> bool {
+    // Firefox's word for names without a dot (nsProtocolProxyService.cpp, `LoadHostFilters`).
+    if rule.eq_ignore_ascii_case("<local>") {
+        return !name.contains('.');
+    }
     let rule = rule.rsplit_once(':').map_or(rule, |(host, _)| host);
     if rule == "*" {
         return true;
@@ -210,6 +214,8 @@ mod tests {
                 ("*.example.com", "www.example.com", true),
                 ("example.com:8080", "example.com", true),
                 ("*", "anything", true),
+                ("<local>", "printer", true),
+                ("<local>", "printer.lan", false),
                 ("", "anything", false),
                 ("10.0.0.0/8", "page.example", false),
             ],

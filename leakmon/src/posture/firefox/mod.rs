@@ -7,6 +7,7 @@
 //! user's values are, and what user.js and `pref()` of AutoConfig say counts again at the next start (seen with 153).
 
 mod autoconfig;
+mod extensions;
 mod install;
 mod lexer;
 mod policies;
@@ -190,6 +191,14 @@ impl<'a> Reading<'a> {
             }
         }
         self.user_file("user.js", &own);
+        let path = format!("{profile}/extensions.json");
+        match extensions::with_proxies(&path, self.view) {
+            Ok(names) => self.doubts.extend(names.into_iter().map(|name| {
+                let what = format!("{path}: {name} may choose a proxy for each connection");
+                Told::unread(extensions::SOURCE, what)
+            })),
+            Err(fault) => self.doubts.push(Told::unread(extensions::SOURCE, fault)),
+        }
     }
 
     /// Reads a file of the profile; `false` when there is none.

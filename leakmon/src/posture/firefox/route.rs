@@ -207,9 +207,8 @@ impl Of<'_> {
                 self.settings.doh().unwrap_or_default()
             ),
             Resolves::Unknown => {
-                format!(
-                    "whether it resolves names itself depends on its version, which is not known"
-                )
+                "whether it resolves names itself depends on its version, which is not known"
+                    .to_owned()
             }
         }
     }

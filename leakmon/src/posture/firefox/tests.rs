@@ -783,6 +783,37 @@ fn own_services_leak_when_the_proxy_fails() {
     assert!(machine.posture().leaks.is_empty());
 }
 
+/// What an extension chooses no file shows.
+#[test]
+fn extensions_that_may_choose_a_proxy() {
+    let addon = |active: bool, location: &str, permission: &str| {
+        format!(
+            r#"{{"addons":[{{"id":"x@y","active":{active},"location":"{location}","defaultLocale":{{"name":"X"}},
+                "userPermissions":{{"permissions":["tabs","{permission}"]}}}},{{"userPermissions":null}},7]}}"#
+        )
+    };
+    for (json, expected) in [
+        (
+            addon(true, "app-profile", "proxy"),
+            "unknown socks5://h:1 Remote",
+        ),
+        (addon(false, "app-profile", "proxy"), "socks5://h:1 Remote"),
+        (
+            addon(true, "app-builtin-addons", "proxy"),
+            "socks5://h:1 Remote",
+        ),
+        (addon(true, "app-profile", "dns"), "socks5://h:1 Remote"),
+        ("[".repeat(100_000), "socks5://h:1 Remote"),
+        (r#"{"addons":{}}"#.to_owned(), "socks5://h:1 Remote"),
+    ] {
+        let machine = Machine::new();
+        machine
+            .user_js(&SOCKS)
+            .file(&format!("{PROFILE}/extensions.json"), &json);
+        assert_eq!(machine.says(), expected, "{json:.300}");
+    }
+}
+
 #[test]
 fn profiles_on_disk() {
     let machine = Machine::new();
