@@ -175,7 +175,9 @@ fn what_people_read() {
     );
     assert_eq!(
         said.last(),
-        Some(&"1 program with proxy settings: 1 will leak, 0 may leak"),
+        Some(
+            &"1 program that something says about a proxy: 1 will leak, 0 may leak, of 0 it is not known"
+        ),
         "of the machine nothing is asked\n{one}"
     );
 

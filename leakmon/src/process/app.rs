@@ -73,11 +73,13 @@ fn is_git(program: &str) -> bool {
 /// (content/public/common/content_switches.cc), Firefox's by `-contentproc` (toolkit/xre/nsAppRunner.cpp), dante's by
 /// `danted: request-child: …` in the place of their command line (sockd/sockd_util.c).
 fn is_helper(process: &Process) -> bool {
-    // Helpers forked from Chromium's zygote have one argument in which the real ones are separated by spaces.
+    // Helpers forked from Chromium's zygote or Firefox's fork server have one argument in which the real ones are separated
+    // by spaces.
     process.cmdline.iter().flatten().any(|argument| {
         argument.starts_with("--type=")
             || argument.contains(" --type=")
             || argument == "-contentproc"
+            || argument.contains(" -contentproc ")
             || argument.starts_with("danted: ")
             || argument.starts_with("sockd: ")
     })
@@ -130,6 +132,17 @@ mod tests {
             process(22, 21, CHROMIUM, &["chromium", "--type=utility"]),
         ]);
         assert_eq!((got.name.as_str(), got.pid), ("Chromium", 20));
+    }
+
+    #[test]
+    fn helpers_that_were_forked_belong_to_their_firefox() {
+        let exe = "/usr/lib/firefox-esr/firefox-esr";
+        let got = app(&[
+            process(10, 1, exe, &["firefox-esr", "--headless"]),
+            process(11, 10, exe, &[exe, "-contentproc", "-parentPid", "10"]),
+            process(12, 11, exe, &[&format!("{exe} -contentproc -isForBrowser")]),
+        ]);
+        assert_eq!((got.name.as_str(), got.pid), ("Firefox ESR", 10));
     }
 
     #[test]

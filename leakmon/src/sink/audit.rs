@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{lines::in_a_line, printable};
-use crate::model::{Evidence, Machine, Offer, Setup};
+use crate::model::{Evidence, Machine, Offer, RouteKind, Setup};
 
 /// Writes all of them, a line that counts, and what the machine itself offers.
 ///
@@ -11,16 +11,37 @@ use crate::model::{Evidence, Machine, Offer, Setup};
 /// When they cannot be written.
 pub fn write(mut out: impl Write, setups: &[Setup], machine: Option<&Machine>) -> io::Result<()> {
     let mut sorted: Vec<&Setup> = setups.iter().collect();
-    sorted.sort_by_key(|setup| rank(setup));
+    sorted.sort_by_key(|setup| Outlook::of(setup));
     for setup in &sorted {
         write_setup(&mut out, setup)?;
     }
-    let leaking = setups.iter().filter(|setup| setup.will_leak()).count();
-    let maybe = setups.iter().filter(|setup| rank(setup) == 1).count();
+    let count = |outlook| {
+        let same = |setup: &&Setup| Outlook::of(setup) == outlook;
+        setups.iter().filter(same).count()
+    };
+    let profiles = setups
+        .iter()
+        .filter(|setup| setup.profile.is_some())
+        .count();
+    let counted = super::lines::counted;
+    write!(
+        out,
+        "{}",
+        counted((setups.len() - profiles) as u64, "program", "programs")
+    )?;
+    if profiles > 0 {
+        write!(
+            out,
+            " and {}",
+            counted(profiles as u64, "profile", "profiles")
+        )?;
+    }
     writeln!(
         out,
-        "{} with proxy settings: {leaking} will leak, {maybe} may leak",
-        super::lines::counted(setups.len() as u64, "program", "programs"),
+        " that something says about a proxy: {} will leak, {} may leak, of {} it is not known",
+        count(Outlook::WillLeak),
+        count(Outlook::MayLeak),
+        count(Outlook::Unknown),
     )?;
     if let Some(machine) = machine {
         write_machine(&mut out, machine)?;
@@ -46,19 +67,40 @@ fn write_machine(out: &mut impl Write, machine: &Machine) -> io::Result<()> {
     Ok(())
 }
 
-/// The worse the earlier.
-fn rank(setup: &Setup) -> u8 {
-    if setup.will_leak() {
-        0
-    } else if setup.leaks.is_empty() {
-        2
-    } else {
-        1
+/// What is to be expected of a program; the worse the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outlook {
+    WillLeak,
+    MayLeak,
+    Unknown,
+    Clean,
+    NoProxy,
+}
+
+impl Outlook {
+    fn of(setup: &Setup) -> Self {
+        match setup.route {
+            _ if setup.will_leak() => Self::WillLeak,
+            _ if !setup.leaks.is_empty() => Self::MayLeak,
+            RouteKind::Unknown | RouteKind::Depends => Self::Unknown,
+            RouteKind::Untold | RouteKind::Direct if setup.role.is_none() => Self::NoProxy,
+            _ => Self::Clean,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::WillLeak => "WILL LEAK",
+            Self::MayLeak => "may leak",
+            Self::Unknown => "unknown",
+            Self::Clean => "ok",
+            Self::NoProxy => "no proxy",
+        }
     }
 }
 
 fn write_setup(out: &mut impl Write, setup: &Setup) -> io::Result<()> {
-    let mark = ["WILL LEAK", "may leak", "ok"][usize::from(rank(setup))];
+    let mark = Outlook::of(setup).as_str();
     let of = |user: &Option<String>| match user {
         Some(user) => format!(", {}", printable(user)),
         None => String::new(),
@@ -108,5 +150,5 @@ fn write_setup(out: &mut impl Write, setup: &Setup) -> io::Result<()> {
 }
 
 fn line(out: &mut impl Write, what: &str, detail: &str) -> io::Result<()> {
-    writeln!(out, "    {:<13}{}", printable(what), printable(detail))
+    writeln!(out, "    {:<12} {}", printable(what), printable(detail))
 }

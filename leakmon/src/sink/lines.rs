@@ -343,6 +343,7 @@ pub fn in_a_line(setup: &Setup) -> String {
         RouteKind::Unknown => "whether it uses a proxy is not known".to_owned(),
     };
     match &setup.role {
+        Some(role) if setup.route == RouteKind::Untold => role.clone(),
         Some(role) => format!("{role}; {route}"),
         None => route,
     }
