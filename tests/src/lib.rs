@@ -17,6 +17,7 @@ pub mod cgroup;
 pub mod compare;
 pub mod dnsmasq;
 pub mod firefox;
+pub mod gnome;
 pub mod held;
 pub mod lab;
 pub mod leakmon;

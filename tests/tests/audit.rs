@@ -2,6 +2,7 @@
 //! held against what `gsettings` says of the same database.
 
 use jsonschema::Validator;
+use leakmon_lab::gnome;
 use leakmon_lab::lab::SERVER;
 use leakmon_lab::{Finished, LIMIT, Lab, Program, leakmon, wait};
 use serde_json::{Value, json};
@@ -280,25 +281,7 @@ fn a_reader_that_is_gone_is_no_error() {
 
 /// A database as GNOME's settings leave it, made by dconf itself, for whoever has the lab's folder for a home.
 fn write_database(lab: &Lab, host: &str, port: u16) {
-    let text = format!(
-        "[system/proxy]\nmode='manual'\nignore-hosts=['localhost', '*.lan']\n\n[system/proxy/socks]\nhost='{host}'\nport={port}\n"
-    );
-    compile(lab, ".config/dconf/user", &text, None);
-}
-
-/// Has dconf make a database of a key file, with locks if there are any.
-fn compile(lab: &Lab, path: &str, text: &str, locks: Option<&str>) {
-    let (path, source) = (lab.dir().join(path), lab.dir().join("source"));
-    let _ = fs::remove_dir_all(&source);
-    fs::create_dir_all(source.join("locks")).expect("a folder can be made");
-    fs::create_dir_all(path.parent().expect("it has one")).expect("a folder can be made");
-    fs::write(source.join("keys"), text).expect("a file can be written");
-    if let Some(locks) = locks {
-        fs::write(source.join("locks/keys"), locks).expect("a file can be written");
-    }
-    let (path, source) = (path.to_str().expect("text"), source.to_str().expect("text"));
-    let (_, compiled) = lab.run("dconf", &["compile", path, source]);
-    assert!(compiled.status.success(), "{compiled:?}");
+    gnome::compile(lab, gnome::USER, &gnome::socks(host, port), None);
 }
 
 /// What `gsettings` says of a key, and what leakmon has read of the same: the mode, or host and port of the SOCKS proxy.
@@ -365,7 +348,7 @@ fn gnomes_settings_are_read_as_gsettings_reads_them() {
     let machine =
         "[system/proxy]\nmode='none'\n\n[system/proxy/socks]\nhost='machine.example'\nport=9050\n";
     let locks = "/system/proxy/socks/host\n";
-    compile(&lab, "machine", machine, Some(locks));
+    gnome::compile(&lab, "machine", machine, Some(locks));
     let path = lab.dir().join("profile");
     fs::write(
         &path,
@@ -374,15 +357,15 @@ fn gnomes_settings_are_read_as_gsettings_reads_them() {
     .expect("a file can be written");
     let profile = [("DCONF_PROFILE", path.to_str().expect("text"))];
     agree(&profile, Some("machine.example 1081 localhost,*.lan"));
-    compile(&lab, "machine", machine, Some("/system/proxy/mode\n"));
+    gnome::compile(&lab, "machine", machine, Some("/system/proxy/mode\n"));
     agree(&profile, None);
-    compile(
+    gnome::compile(
         &lab,
         ".config/dconf/user",
         "[system/proxy]\nmode='manual'\n",
         None,
     );
-    compile(&lab, "machine", machine, None);
+    gnome::compile(&lab, "machine", machine, None);
     agree(
         &profile,
         Some("machine.example 9050 localhost,127.0.0.0/8,::1"),
@@ -424,7 +407,7 @@ fn root_reads_the_settings_of_everybody() {
         let text = format!(
             "[system/proxy]\nmode='manual'\n\n[system/proxy/socks]\nhost='h'\nport={port}\n"
         );
-        compile(&lab, &format!("{user}/.config/dconf/user"), &text, None);
+        gnome::compile(&lab, &format!("{user}/.config/dconf/user"), &text, None);
     }
     let of = |args: &[&str]| -> Vec<(String, Value)> {
         lines(&audit(&lab, None, args))

@@ -2,6 +2,7 @@
 //! the proxies' own.
 
 use leakmon_lab::browser::Stay;
+use leakmon_lab::gnome;
 use leakmon_lab::lab::{PAGE, SERVER, SOCKS_PORT};
 use leakmon_lab::{Chromium, LIMIT, Lab, LabBuilder, leakmon, tor, wait};
 use serde_json::Value;
@@ -529,6 +530,28 @@ fn the_desktops_settings_for_socks4() {
         "ProxyType=1\nsocksProxy=socks4://127.0.0.1 9050",
         &[],
         &expected,
+    );
+}
+
+#[test]
+fn gnomes_settings() {
+    let Some(lab) = builder("told_gnome").needs(&["dconf", "gsettings"]).build() else {
+        return;
+    };
+    gnome::compile(&lab, gnome::USER, &gnome::socks("10.77.0.1", 1080), None);
+    let expected = Expected {
+        evidence: (
+            "desktop",
+            "/.config/dconf/user: /system/proxy/mode = 'manual'",
+        ),
+        ..REMOTE
+    };
+    expected.check(
+        &lab,
+        Stay {
+            variables: &[("XDG_CURRENT_DESKTOP", "GNOME")],
+            ..Stay::default()
+        },
     );
 }
 

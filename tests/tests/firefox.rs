@@ -3,6 +3,7 @@
 
 use leakmon_lab::compare::{asked, same, seen};
 use leakmon_lab::firefox::{Firefox, FirefoxBuilder, Marionette, PATIENCE, private_install};
+use leakmon_lab::gnome;
 use leakmon_lab::lab::{PAGE, PAGE_ADDRESS, PAGE_TEXT, SERVER, SOCKS_PORT};
 use leakmon_lab::servers::wait_listening;
 use leakmon_lab::{LIMIT, Lab, Leakmon, tor, wait};
@@ -365,6 +366,44 @@ fn variables_with_an_http_proxy() {
             evidence: &["http_proxy=http://127.0.0.1:3128"],
         },
     );
+}
+
+/// GNOME's SOCKS proxy is SOCKS4 for Firefox, and SOCKS4a as long as it leaves names to proxies.
+#[test]
+fn the_desktops_settings() {
+    for (scenario, is_remote) in [("firefox_gnome", true), ("firefox_gnome_local", false)] {
+        let Some(lab) = Lab::builder(scenario)
+            .tor()
+            .needs(&["firefox-esr", "dconf", "gsettings"])
+            .build()
+        else {
+            return;
+        };
+        gnome::compile(
+            &lab,
+            gnome::USER,
+            &gnome::socks("127.0.0.1", tor::PORT),
+            None,
+        );
+        let (scheme, resolves) = if is_remote {
+            ("socks4a", "remote")
+        } else {
+            ("socks4", "local")
+        };
+        let firefox = Firefox::builder(&lab)
+            .pref("network.proxy.socks5_remote_dns", &is_remote.to_string())
+            .variable("XDG_CURRENT_DESKTOP", "GNOME");
+        over_tor(
+            &lab,
+            firefox,
+            &Expected {
+                route: "proxy",
+                proxy: proxy(scheme, "127.0.0.1", tor::PORT, resolves),
+                resolves,
+                evidence: &["/.config/dconf/user", "network.proxy.type is 5"],
+            },
+        );
+    }
 }
 
 /// The script locks its values: what user.js says does not count beside it.
