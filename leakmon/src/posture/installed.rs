@@ -15,11 +15,11 @@ use super::{
 use crate::model::{Evidence, Process, Profile, ProxySetting, Resolves, Setup};
 use crate::time::Timestamp;
 
-/// Programs without a screen that read a file of the user's, and the file.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("curl", ".curlrc"),
-    ("git", ".gitconfig"),
-    ("wget", ".wgetrc"),
+/// Programs without a screen that read a file of the user's, the file, and an argument with which they heed it.
+const PROGRAMS: &[(&str, &str, Option<&str>)] = &[
+    ("curl", ".curlrc", None),
+    ("git", ".gitconfig", Some("fetch")),
+    ("wget", ".wgetrc", None),
 ];
 
 /// A user with a home folder.
@@ -153,7 +153,7 @@ type Found = Vec<(String, String, Vec<Told>)>;
 /// Programs that would read a file of the user's: what they would be told by it if they were started without arguments.
 fn of_programs(view: &View, user: &User, programs: &Programs) -> Found {
     let mut found = Vec::new();
-    for (program, file) in PROGRAMS {
+    for (program, file, argument) in PROGRAMS {
         let Some(path) = view.at_home(file) else {
             continue;
         };
@@ -164,7 +164,12 @@ fn of_programs(view: &View, user: &User, programs: &Programs) -> Found {
         let process = Process {
             comm: Some((*program).to_owned()),
             exe: Some(format!("/usr/bin/{program}")),
-            cmdline: Some(vec![(*program).to_owned()]),
+            cmdline: Some(
+                std::iter::once(*program)
+                    .chain(*argument)
+                    .map(str::to_owned)
+                    .collect(),
+            ),
             environment: Some(Vec::new()),
             ..Process::unread(0, Some(user.uid))
         };
@@ -297,6 +302,31 @@ mod tests {
         assert_eq!(user(dir.path(), 7, variables("/x")).unwrap().name, None);
         assert_eq!(user(dir.path(), 7, std::iter::empty()), None);
         assert!(users(&dir.path().join("etc")).is_empty());
+    }
+
+    #[test]
+    fn files_of_programs_without_a_screen() {
+        let dir = disk();
+        let home = dir.path().join("home/me");
+        for (file, text) in [
+            (".curlrc", "proxy = socks5://h:1\n"),
+            (".gitconfig", "[http]\nproxy = socks5h://h:2\n"),
+            (
+                ".wgetrc",
+                "https_proxy = http://h:3\nhttp_proxy = http://h:3\n",
+            ),
+        ] {
+            fs::write(home.join(file), text).unwrap();
+        }
+        let me = user(dir.path(), 1000, std::iter::empty()).unwrap();
+        assert_eq!(
+            all_of(&dir, &me),
+            [
+                "curl /home/me/.curlrc socks5://h:1 Local",
+                "git /home/me/.gitconfig socks5://h:2 Remote",
+                "wget /home/me/.wgetrc http://h:3 Remote",
+            ]
+        );
     }
 
     #[test]

@@ -154,6 +154,10 @@ impl Posture {
                 "the names of those connections that go through a proxy of the kind that is given addresses",
                 false,
             )),
+            (Route::Everything(_), Resolves::Unknown) => Some(leak(
+                "the names that it connects to, if it is the one to resolve them, which is not known",
+                false,
+            )),
             (Route::Some(Some(proxy)), _) if proxy.resolves == Resolves::Local => Some(leak(
                 "the names of those connections that go through the proxy",
                 false,

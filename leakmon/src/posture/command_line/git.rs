@@ -142,26 +142,21 @@ fn decide(view: &View, config: &Config<'_>, line: &Line<'_>) -> Vec<Told> {
         let told = told.and(variable.source, detail(variable));
         let told = explained(told);
         let advice = match &understood {
-            Understood::Proxy(proxy) if proxy.resolves == Resolves::Local => Some(format!(
-                "git config {} {}",
-                variable.key,
-                leaving_names(proxy)
-            )),
+            Understood::Proxy(proxy) if proxy.resolves == Resolves::Local => {
+                let (key, leaving) = (&variable.key, leaving_names(proxy));
+                Some(match variable.source {
+                    "gitconfig" => {
+                        let file = variable.place.trim_end_matches(": ");
+                        format!("git config --file {file} {key} {leaving}")
+                    }
+                    _ => format!("use -c {key}={leaving}"),
+                })
+            }
             _ => None,
         };
         all.push(Told {
             bypass: bypass(view),
-            advice: advice.map(|advice| match variable.source {
-                "gitconfig" => format!(
-                    "{advice} (it is set in {})",
-                    variable.place.trim_end_matches(": ")
-                ),
-                _ => format!(
-                    "use -c {}={}",
-                    variable.key,
-                    advice.rsplit(' ').next().unwrap_or_default()
-                ),
-            }),
+            advice,
             ..told
         });
     }
@@ -718,7 +713,7 @@ mod tests {
         let file = posture(&["clone", URL], &[], "[http]\nproxy = socks5://h:1\n");
         assert_eq!(
             file.advice.as_deref(),
-            Some("git config http.proxy socks5h://h:1 (it is set in /h/.gitconfig)")
+            Some("git config --file /h/.gitconfig http.proxy socks5h://h:1")
         );
     }
 }
