@@ -34,6 +34,7 @@ const LEAST_LIFE: Duration = Duration::from_secs(300);
 struct Lookup {
     query: u64,
     name: String,
+    since: Timestamp,
     until: Timestamp,
 }
 
@@ -103,17 +104,18 @@ impl AppState {
         lookups.push(Lookup {
             query,
             name: name.to_owned(),
+            since: at,
             until: at.plus(life),
         });
     }
 
-    /// The queries that were answered with this address, and their names.
+    /// The queries that had been answered with this address at that time, and their names.
     pub fn lookups_of(&mut self, addr: IpAddr, at: Timestamp) -> Vec<(u64, String)> {
         self.addresses
             .get(&addr)
             .into_iter()
             .flatten()
-            .filter(|lookup| lookup.until >= at)
+            .filter(|lookup| lookup.since <= at && lookup.until >= at)
             .map(|lookup| (lookup.query, lookup.name.clone()))
             .collect()
     }

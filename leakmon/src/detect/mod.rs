@@ -4,6 +4,8 @@
 
 mod app;
 mod evidence;
+#[cfg(test)]
+mod properties;
 mod summary;
 #[cfg(test)]
 mod tests;
