@@ -4,7 +4,7 @@ use crate::browser::alone;
 use crate::cgroup::Cgroup;
 use crate::lab::Lab;
 use crate::program::Program;
-use crate::{leakmon, wait};
+use crate::wait;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -222,20 +222,6 @@ impl Firefox {
         wait::until_true(PATIENCE, || {
             fs::read_to_string(self.profile.join("prefs.js")).is_ok_and(|text| condition(&text))
         })
-    }
-
-    /// What `leakmon audit` says of it: the line of its app, and the exit code.
-    #[must_use]
-    pub fn audit(&self) -> (Value, Option<i32>) {
-        let pid = self.pid().to_string();
-        let finished = leakmon::run(&["audit", "--json", "--all", "--pid", &pid]);
-        let text = finished.text();
-        let line = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find(|line| line["app"]["pid"] == self.pid())
-            .unwrap_or_else(|| panic!("nothing about Firefox: {finished:?}\n{}", self.said()));
-        (line, finished.status.code())
     }
 
     /// Its remote control.

@@ -326,6 +326,18 @@ impl Lab {
         wait::until_true(limit, || condition(&self.dns_log()))
     }
 
+    /// Whether dnsmasq was asked for this name.
+    #[must_use]
+    pub fn is_asked(&self, name: &str) -> bool {
+        self.dns_log().iter().any(|asked| asked.name == name)
+    }
+
+    /// Waits until dnsmasq is asked for this name, and says whether it was.
+    #[must_use]
+    pub fn wait_asked(&self, name: &str) -> bool {
+        wait::until_true(LIMIT, || self.is_asked(name))
+    }
+
     /// The lines of tor's log so far.
     #[must_use]
     pub fn tor_log(&self) -> Vec<String> {

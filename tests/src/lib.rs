@@ -28,6 +28,7 @@ pub mod program;
 pub mod sent;
 pub mod servers;
 pub mod stall;
+pub mod stalled;
 pub mod sweep;
 pub mod tor;
 pub mod wait;

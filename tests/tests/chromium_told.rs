@@ -1,10 +1,11 @@
 //! What a running Chromium was told, and whether that is what it does: `leakmon audit` beside the name server's log and
 //! the proxies' own.
 
+use leakmon_lab::audited::{self, Audited};
 use leakmon_lab::browser::Stay;
 use leakmon_lab::gnome;
 use leakmon_lab::lab::{PAGE, SERVER, SOCKS_PORT};
-use leakmon_lab::{Chromium, LIMIT, Lab, LabBuilder, leakmon, tor, wait};
+use leakmon_lab::{Chromium, LIMIT, Lab, LabBuilder, tor, wait};
 use serde_json::Value;
 
 const URL: &str = "http://page.example/";
@@ -24,94 +25,84 @@ fn builder(scenario: &str) -> LabBuilder {
         .needs(&["chromium", "curl"])
 }
 
-/// What `leakmon audit` says of a running browser, with its exit code.
-fn audit(chromium: &Chromium) -> (Value, Option<i32>) {
-    let pid = chromium.pid().to_string();
-    let finished = leakmon::run(&["audit", "--json", "--pid", &pid]);
-    let text = finished.text();
-    let line = text
-        .lines()
-        .next()
-        .unwrap_or_else(|| panic!("nothing is known of it: {finished:?}\n{}", chromium.said()));
-    let line: Value = serde_json::from_str(line).expect("a JSON line");
-    assert_eq!(line["type"], "posture", "{line}");
-    assert_eq!(line["app"]["pid"], chromium.pid(), "{line}");
-    (line, finished.status.code())
+fn args<'a>(args: &'a [&'a str]) -> Stay<'a> {
+    Stay {
+        args,
+        url: URL,
+        ..Stay::default()
+    }
 }
 
-fn is_asked(lab: &Lab, name: &str) -> bool {
-    lab.dns_log().iter().any(|asked| asked.name == name)
+fn variables<'a>(variables: &'a [(&'a str, &'a str)]) -> Stay<'a> {
+    Stay {
+        variables,
+        ..args(&[])
+    }
+}
+
+/// What is said of the browser, which has to be something.
+fn audit(chromium: &Chromium) -> Audited {
+    audited::audit_told(chromium.pid())
 }
 
 /// What is to come of a configuration.
 struct Expected {
-    /// Scheme and place of the proxy.
-    proxy: (&'static str, &'static str),
-    route: &'static str,
+    /// The proxy, as `scheme://host:port`.
+    proxy: &'static str,
     resolves: &'static str,
     /// Where it stands, and a part of it.
     evidence: (&'static str, &'static str),
 }
 
 const REMOTE: Expected = Expected {
-    proxy: ("socks5", SERVER5),
-    route: "proxy",
+    proxy: "socks5://10.77.0.1:1080",
     resolves: "remote",
     evidence: ("command-line", "--proxy-server=socks5://10.77.0.1:1080"),
 };
 
 const LOCAL: Expected = Expected {
-    proxy: ("socks4", SERVER4),
-    route: "proxy",
+    proxy: "socks4://127.0.0.1:9050",
     resolves: "local",
     evidence: ("command-line", "--proxy-server=socks4://127.0.0.1:9050"),
 };
 
 impl Expected {
-    fn hold(&self, (posture, code): &(Value, Option<i32>)) {
-        let proxy = &posture["proxy"];
-        let place = format!(
-            "{}:{}",
-            proxy["addr"].as_str().unwrap_or_default(),
-            proxy["port"]
-        );
-        assert_eq!(
-            (proxy["scheme"].as_str(), place.as_str()),
-            (Some(self.proxy.0), self.proxy.1),
-            "{posture:#}"
-        );
-        assert_eq!(posture["route"], self.route, "{posture:#}");
-        assert_eq!(posture["resolves"], self.resolves, "{posture:#}");
+    /// The same by what stands elsewhere.
+    const fn by(self, source: &'static str, part: &'static str) -> Self {
+        Self {
+            evidence: (source, part),
+            ..self
+        }
+    }
+
+    fn hold(&self, audited: &Audited) {
+        self.hold_line(audited);
+        // The page's name leaks for sure if and only if the program resolves it.
+        let leaks = i32::from(self.resolves == "local");
+        assert_eq!(audited.code, Some(leaks), "{:#}", audited.line);
+    }
+
+    /// The same, whatever else may leak.
+    fn hold_line(&self, audited: &Audited) {
+        audited.assert_route("proxy", self.proxy, self.resolves);
+        let line = &audited.line;
         let (source, part) = self.evidence;
-        let first = &posture["evidence"][0];
-        assert_eq!(first["source"], source, "{posture:#}");
+        let first = &line["evidence"][0];
+        assert_eq!(first["source"], source, "{line:#}");
         assert!(
             first["detail"].as_str().unwrap_or_default().contains(part),
-            "{posture:#}"
-        );
-        // The page's name leaks for sure if and only if the program resolves it.
-        assert_eq!(
-            *code,
-            Some(i32::from(self.resolves == "local")),
-            "{posture:#}"
+            "{line:#}"
         );
     }
 
     /// The page is asked for at the name server if and only if that is expected.
     fn confirm(&self, lab: &Lab, chromium: &Chromium) {
         if self.resolves == "local" {
-            let asked = lab.wait_dns(LIMIT, |log| log.iter().any(|asked| asked.name == PAGE));
-            assert!(
-                asked,
-                "it is not resolved: {:?}\n{}",
-                lab.dns_log(),
-                chromium.said()
-            );
+            assert_asked(lab, chromium);
             assert!(lab.wait_tor_warning(LIMIT), "{:?}", lab.tor_log());
         } else {
-            let named = wait::until_true(LIMIT, || lab.socks_log().contains(PAGE));
-            assert!(named, "the proxy is not given it\n{}", chromium.said());
-            assert!(!is_asked(lab, PAGE), "{:?}", lab.dns_log());
+            assert_given(lab, chromium);
+            assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
         }
     }
 
@@ -124,10 +115,26 @@ impl Expected {
         chromium.close();
         // Nothing came later.
         if self.resolves != "local" {
-            assert!(!is_asked(lab, PAGE), "{:?}", lab.dns_log());
+            assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
         }
-        said.0
+        said.line
     }
+}
+
+/// It asks the name server for the page.
+fn assert_asked(lab: &Lab, chromium: &Chromium) {
+    assert!(
+        lab.wait_asked(PAGE),
+        "it is not resolved: {:?}\n{}",
+        lab.dns_log(),
+        chromium.said()
+    );
+}
+
+/// It gives the page's name to the SOCKS5 server.
+fn assert_given(lab: &Lab, chromium: &Chromium) {
+    let named = wait::until_true(LIMIT, || lab.socks_log().contains(PAGE));
+    assert!(named, "the proxy is not given it\n{}", chromium.said());
 }
 
 #[test]
@@ -135,16 +142,12 @@ fn socks5_on_the_command_line() {
     let Some(lab) = builder("told_flag_5").build() else {
         return;
     };
-    let args = [
-        "--proxy-server=socks5://10.77.0.1:1080",
-        "--proxy-bypass-list=*.corp.example",
-    ];
     let posture = REMOTE.check(
         &lab,
-        Stay {
-            args: &args,
-            ..Stay::default()
-        },
+        args(&[
+            "--proxy-server=socks5://10.77.0.1:1080",
+            "--proxy-bypass-list=*.corp.example",
+        ]),
     );
     assert_eq!(
         posture["bypass"],
@@ -158,14 +161,7 @@ fn socks4_on_the_command_line() {
     let Some(lab) = builder("told_flag_4").build() else {
         return;
     };
-    let args = ["--proxy-server=socks4://127.0.0.1:9050"];
-    let posture = LOCAL.check(
-        &lab,
-        Stay {
-            args: &args,
-            ..Stay::default()
-        },
-    );
+    let posture = LOCAL.check(&lab, args(&["--proxy-server=socks4://127.0.0.1:9050"]));
     let advice = posture["advice"].as_str().unwrap_or_default();
     assert!(
         advice.contains("--proxy-server=socks5://127.0.0.1:9050"),
@@ -182,21 +178,12 @@ fn a_policy_wins_over_the_command_line() {
     let policy = r#"{ /* all of it */ "ProxySettings": {"ProxyMode": "fixed_servers", "ProxyServer": "socks4://127.0.0.1:9050",}, }"#;
     lab.client()
         .write_below_etc("chromium/policies/managed/lab.json", policy);
-    let args = ["--proxy-server=socks5://10.77.0.1:1080"];
-    let expected = Expected {
-        evidence: (
+    let posture = LOCAL
+        .by(
             "policy",
             "/etc/chromium/policies/managed/lab.json: ProxySettings: ProxyMode = fixed_servers",
-        ),
-        ..LOCAL
-    };
-    let posture = expected.check(
-        &lab,
-        Stay {
-            args: &args,
-            ..Stay::default()
-        },
-    );
+        )
+        .check(&lab, args(&["--proxy-server=socks5://10.77.0.1:1080"]));
     assert!(
         posture["overruled"]
             .to_string()
@@ -223,18 +210,16 @@ fn a_policy_that_leaves_it_to_the_system_overrules_the_command_line() {
     let recommended = r#"{"ProxyMode":"fixed_servers","ProxyServer":"socks4://127.0.0.1:9050"}"#;
     lab.client()
         .write_below_etc("chromium/policies/recommended/lab.json", recommended);
-    let expected = Expected {
-        evidence: ("environment", "SOCKS_SERVER=10.77.0.1:1080"),
-        ..REMOTE
-    };
-    let posture = expected.check(
-        &lab,
-        Stay {
-            args: &["--proxy-server=socks4://127.0.0.1:9050"],
-            variables: &[("SOCKS_SERVER", SERVER5)],
-            ..Stay::default()
-        },
-    );
+    let posture = REMOTE
+        .by("environment", "SOCKS_SERVER=10.77.0.1:1080")
+        .check(
+            &lab,
+            Stay {
+                args: &["--proxy-server=socks4://127.0.0.1:9050"],
+                variables: &[("SOCKS_SERVER", SERVER5)],
+                ..Stay::default()
+            },
+        );
     let overruled = posture["overruled"].to_string();
     assert!(
         overruled.contains("--proxy-server=socks4") && overruled.contains("merely recommended"),
@@ -248,22 +233,20 @@ fn the_profiles_preferences() {
         return;
     };
     let preferences = r#"{"proxy":{"mode":"fixed_servers","server":"socks5://10.77.0.1:1080","bypass_list":"<local>"}}"#;
-    let expected = Expected {
-        evidence: (
+    let posture = REMOTE
+        .by(
             "preferences",
             "Default/Preferences: proxy: mode = fixed_servers, server = socks5://",
-        ),
-        ..REMOTE
-    };
-    let posture = expected.check(
-        &lab,
-        Stay {
-            preferences: Some(preferences),
-            // The system has another proxy, and no say.
-            variables: &[("SOCKS_SERVER", SERVER5)],
-            ..Stay::default()
-        },
-    );
+        )
+        .check(
+            &lab,
+            Stay {
+                preferences: Some(preferences),
+                // The system has another proxy, and no say.
+                variables: &[("SOCKS_SERVER", SERVER5)],
+                ..Stay::default()
+            },
+        );
     assert_eq!(
         posture["bypass"],
         serde_json::json!(["<local>"]),
@@ -292,9 +275,11 @@ fn the_profiles_preferences_do_not_lead_the_browsers_own_services() {
             ..Stay::default()
         },
     );
-    let named = wait::until_true(LIMIT, || lab.socks_log().contains(PAGE));
-    assert!(named, "{}", chromium.said());
-    let (posture, code) = audit(&chromium);
+    assert_given(&lab, &chromium);
+    let Audited {
+        line: posture,
+        code,
+    } = audit(&chromium);
     let own = lab.wait_dns(3 * LIMIT, |log| {
         log.iter().any(|asked| {
             asked.name.ends_with(".googleapis.com") || asked.name.ends_with(".google.com")
@@ -302,7 +287,7 @@ fn the_profiles_preferences_do_not_lead_the_browsers_own_services() {
     });
     chromium.close();
     assert!(own, "its services asked for nothing: {:?}", lab.dns_log());
-    assert!(!is_asked(&lab, PAGE), "{:?}", lab.dns_log());
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
     assert_eq!(posture["resolves"], "remote", "{posture:#}");
     assert!(
         posture["leaks"][0]["what"]
@@ -320,17 +305,9 @@ fn a_script_that_says_socks5() {
         return;
     };
     let script = "--proxy-pac-url=data:application/x-ns-proxy-autoconfig,function FindProxyForURL(url, host) { return 'SOCKS5 10.77.0.1:1080'; }";
-    let expected = Expected {
-        evidence: ("command-line", "--proxy-pac-url=data:"),
-        ..REMOTE
-    };
-    expected.check(
-        &lab,
-        Stay {
-            args: &[script],
-            ..Stay::default()
-        },
-    );
+    REMOTE
+        .by("command-line", "--proxy-pac-url=data:")
+        .check(&lab, args(&[script]));
 }
 
 #[test]
@@ -340,17 +317,9 @@ fn the_word_socks_in_a_script_means_socks4() {
     };
     // function FindProxyForURL(u,h){return "SOCKS 127.0.0.1:9050";}
     let script = "--proxy-pac-url=data:;base64,ZnVuY3Rpb24gRmluZFByb3h5Rm9yVVJMKHUsaCl7cmV0dXJuICJTT0NLUyAxMjcuMC4wLjE6OTA1MCI7fQ==";
-    let expected = Expected {
-        evidence: ("command-line", "--proxy-pac-url=data:"),
-        ..LOCAL
-    };
-    expected.check(
-        &lab,
-        Stay {
-            args: &[script],
-            ..Stay::default()
-        },
-    );
+    LOCAL
+        .by("command-line", "--proxy-pac-url=data:")
+        .check(&lab, args(&[script]));
 }
 
 #[test]
@@ -359,18 +328,10 @@ fn a_script_that_asks_for_the_name_leaks_it() {
         return;
     };
     let script = "--proxy-pac-url=data:,function FindProxyForURL(url, host) { var a = dnsResolve(host); return 'SOCKS5 10.77.0.1:1080'; }";
-    let mut chromium = Chromium::stay(
-        &lab,
-        Stay {
-            args: &[script],
-            url: URL,
-            ..Stay::default()
-        },
-    );
-    let named = wait::until_true(LIMIT, || lab.socks_log().contains(PAGE));
-    assert!(named, "{}", chromium.said());
-    assert!(is_asked(&lab, PAGE), "{:?}", lab.dns_log());
-    let (posture, _) = audit(&chromium);
+    let mut chromium = Chromium::stay(&lab, args(&[script]));
+    assert_given(&lab, &chromium);
+    assert!(lab.is_asked(PAGE), "{:?}", lab.dns_log());
+    let Audited { line: posture, .. } = audit(&chromium);
     chromium.close();
     assert_eq!(posture["resolves"], "remote", "{posture:#}");
     assert!(
@@ -388,17 +349,9 @@ fn a_script_in_a_file_is_not_read() {
     let script = "function FindProxyForURL(url, host) { return 'SOCKS5 10.77.0.1:1080'; }";
     std::fs::write(&path, script).expect("a file can be written");
     let flag = format!("--proxy-pac-url=file://{}", path.display());
-    let mut chromium = Chromium::stay(
-        &lab,
-        Stay {
-            args: &[&flag],
-            url: URL,
-            ..Stay::default()
-        },
-    );
-    let asked = lab.wait_dns(LIMIT, |log| log.iter().any(|asked| asked.name == PAGE));
-    assert!(asked, "{}", chromium.said());
-    let (posture, _) = audit(&chromium);
+    let mut chromium = Chromium::stay(&lab, args(&[&flag]));
+    assert_asked(&lab, &chromium);
+    let Audited { line: posture, .. } = audit(&chromium);
     chromium.close();
     assert_eq!(posture["route"], "direct", "{posture:#}");
     assert_eq!(lab.socks_log(), "");
@@ -409,18 +362,9 @@ fn socks_server_in_the_environment() {
     let Some(lab) = builder("told_socks_server").build() else {
         return;
     };
-    let expected = Expected {
-        evidence: ("environment", "SOCKS_SERVER=10.77.0.1:1080"),
-        ..REMOTE
-    };
-    let variables = [("SOCKS_SERVER", SERVER5)];
-    expected.check(
-        &lab,
-        Stay {
-            variables: &variables,
-            ..Stay::default()
-        },
-    );
+    REMOTE
+        .by("environment", "SOCKS_SERVER=10.77.0.1:1080")
+        .check(&lab, variables(&[("SOCKS_SERVER", SERVER5)]));
 }
 
 #[test]
@@ -428,17 +372,9 @@ fn socks_server_of_version_4_in_the_environment() {
     let Some(lab) = builder("told_socks_version").build() else {
         return;
     };
-    let expected = Expected {
-        evidence: ("environment", "SOCKS_VERSION=4"),
-        ..LOCAL
-    };
-    let variables = [("SOCKS_SERVER", SERVER4), ("SOCKS_VERSION", "4")];
-    expected.check(
+    LOCAL.by("environment", "SOCKS_VERSION=4").check(
         &lab,
-        Stay {
-            variables: &variables,
-            ..Stay::default()
-        },
+        variables(&[("SOCKS_SERVER", SERVER4), ("SOCKS_VERSION", "4")]),
     );
 }
 
@@ -447,15 +383,7 @@ fn all_proxy_in_the_environment_is_taken_for_an_http_proxy() {
     let Some(lab) = builder("told_all_proxy").build() else {
         return;
     };
-    let variables = [("all_proxy", "socks5://127.0.0.1:9050")];
-    let mut chromium = Chromium::stay(
-        &lab,
-        Stay {
-            variables: &variables,
-            url: URL,
-            ..Stay::default()
-        },
-    );
+    let mut chromium = Chromium::stay(&lab, variables(&[("all_proxy", "socks5://127.0.0.1:9050")]));
     // tor says so when it is spoken to by HTTP.
     let spoke = wait::until_true(LIMIT, || {
         lab.tor_log()
@@ -466,36 +394,29 @@ fn all_proxy_in_the_environment_is_taken_for_an_http_proxy() {
     let said = audit(&chromium);
     chromium.close();
     let expected = Expected {
-        proxy: ("http", SERVER4),
+        proxy: "http://127.0.0.1:9050",
         evidence: ("environment", "all_proxy=socks5://127.0.0.1:9050"),
         ..REMOTE
     };
     expected.hold(&said);
-    assert!(!is_asked(&lab, PAGE), "{:?}", lab.dns_log());
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
     let warned = lab.tor_log().iter().any(|line| line.contains(tor::WARNING));
     assert!(!warned, "{:#?}", lab.tor_log());
 }
 
 /// KDE's settings, as its control centre writes them.
-fn in_kde(lab: &Lab, settings: &str, args: &[&str], expected: &Expected) -> Value {
+fn in_kde(lab: &Lab, settings: &str, expected: &Expected) -> Value {
     let folder = lab.dir().join(".config");
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     let text = format!("[Proxy Settings]\n{settings}\n");
     std::fs::write(folder.join("kioslaverc"), text).expect("a file can be written");
-    let variables = [
+    let session = [
         ("XDG_CURRENT_DESKTOP", "KDE"),
         ("KDE_SESSION_VERSION", "5"),
         // The desktop's settings come first.
         ("all_proxy", "http://10.77.0.1:9"),
     ];
-    expected.check(
-        lab,
-        Stay {
-            args,
-            variables: &variables,
-            ..Stay::default()
-        },
-    )
+    expected.check(lab, variables(&session))
 }
 
 #[test]
@@ -503,12 +424,9 @@ fn the_desktops_settings() {
     let Some(lab) = builder("told_kde").build() else {
         return;
     };
-    let expected = Expected {
-        evidence: ("desktop", "/.config/kioslaverc: ProxyType = 1"),
-        ..REMOTE
-    };
+    let expected = REMOTE.by("desktop", "/.config/kioslaverc: ProxyType = 1");
     let settings = "NoProxyFor=corp.example\nProxyType=1\nsocksProxy=socks://10.77.0.1 1080";
-    let posture = in_kde(&lab, settings, &[], &expected);
+    let posture = in_kde(&lab, settings, &expected);
     assert_eq!(
         posture["bypass"],
         serde_json::json!(["*corp.example"]),
@@ -521,14 +439,10 @@ fn the_desktops_settings_for_socks4() {
     let Some(lab) = builder("told_kde_4").build() else {
         return;
     };
-    let expected = Expected {
-        evidence: ("desktop", "/.config/kioslaverc: ProxyType = 1"),
-        ..LOCAL
-    };
+    let expected = LOCAL.by("desktop", "/.config/kioslaverc: ProxyType = 1");
     in_kde(
         &lab,
         "ProxyType=1\nsocksProxy=socks4://127.0.0.1 9050",
-        &[],
         &expected,
     );
 }
@@ -539,20 +453,12 @@ fn gnomes_settings() {
         return;
     };
     gnome::compile(&lab, gnome::USER, &gnome::socks("10.77.0.1", 1080), None);
-    let expected = Expected {
-        evidence: (
+    REMOTE
+        .by(
             "desktop",
             "/.config/dconf/user: /system/proxy/mode = 'manual'",
-        ),
-        ..REMOTE
-    };
-    expected.check(
-        &lab,
-        Stay {
-            variables: &[("XDG_CURRENT_DESKTOP", "GNOME")],
-            ..Stay::default()
-        },
-    );
+        )
+        .check(&lab, variables(&[("XDG_CURRENT_DESKTOP", "GNOME")]));
 }
 
 #[test]
@@ -560,22 +466,12 @@ fn without_anything_it_goes_direct() {
     let Some(lab) = builder("told_nothing").build() else {
         return;
     };
-    let mut chromium = Chromium::stay(
-        &lab,
-        Stay {
-            url: URL,
-            ..Stay::default()
-        },
-    );
-    let asked = lab.wait_dns(LIMIT, |log| log.iter().any(|asked| asked.name == PAGE));
-    assert!(asked, "{}", chromium.said());
-    let pid = chromium.pid().to_string();
-    let finished = leakmon::run(&["audit", "--json", "--all", "--pid", &pid]);
+    let mut chromium = Chromium::stay(&lab, args(&[]));
+    assert_asked(&lab, &chromium);
+    let Audited { line, code } = audited::audit(chromium.pid());
     chromium.close();
-    let line: Value = serde_json::from_str(finished.text().lines().next().unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{error}: {finished:?}"));
     assert_eq!(line["route"], "untold", "{line:#}");
-    assert_eq!(finished.status.code(), Some(0), "{line:#}");
+    assert_eq!(code, Some(0), "{line:#}");
 }
 
 #[test]
@@ -583,22 +479,17 @@ fn automatic_detection_asks_for_wpad() {
     let Some(lab) = builder("told_wpad").build() else {
         return;
     };
-    let args = ["--proxy-auto-detect"];
-    let mut chromium = Chromium::stay(
-        &lab,
-        Stay {
-            args: &args,
-            url: URL,
-            ..Stay::default()
-        },
-    );
+    let mut chromium = Chromium::stay(&lab, args(&["--proxy-auto-detect"]));
     let asked = lab.wait_dns(LIMIT, |log| {
         ["wpad", PAGE]
             .iter()
             .all(|name| log.iter().any(|asked| asked.name == *name))
     });
     assert!(asked, "{:?}\n{}", lab.dns_log(), chromium.said());
-    let (posture, code) = audit(&chromium);
+    let Audited {
+        line: posture,
+        code,
+    } = audit(&chromium);
     chromium.close();
     assert_eq!(posture["route"], "depends", "{posture:#}");
     assert!(
@@ -613,17 +504,12 @@ fn with_rules_by_which_no_name_is_resolved_socks4_fails_and_does_not_leak() {
     let Some(lab) = builder("told_resolver_rules").build() else {
         return;
     };
-    let args = [
-        "--proxy-server=socks4://127.0.0.1:9050",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    ];
     let mut chromium = Chromium::stay(
         &lab,
-        Stay {
-            args: &args,
-            url: URL,
-            ..Stay::default()
-        },
+        args(&[
+            "--proxy-server=socks4://127.0.0.1:9050",
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+        ]),
     );
     // What it asks for when a page has failed by its name.
     let failed = lab.wait_dns(LIMIT, |log| {
@@ -637,13 +523,13 @@ fn with_rules_by_which_no_name_is_resolved_socks4_fails_and_does_not_leak() {
         ..LOCAL
     }
     .hold(&said);
-    assert!(!is_asked(&lab, PAGE), "{:?}", lab.dns_log());
-    let leaks = &said.0["leaks"];
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
+    let leaks = &said.line["leaks"];
     assert!(leaks.to_string().contains("google.com"), "{leaks:#}");
     assert!(
-        said.0["evidence"].to_string().contains("do not leak"),
+        said.line["evidence"].to_string().contains("do not leak"),
         "{:#}",
-        said.0
+        said.line
     );
 }
 
@@ -682,16 +568,14 @@ fn an_extension_wins_over_the_command_line() {
         chromium.said()
     );
     chromium.open_further(&lab, URL);
-    let expected = Expected {
-        evidence: ("extension", "extensions.settings."),
-        ..REMOTE
-    };
+    let expected = REMOTE.by("extension", "extensions.settings.");
     expected.confirm(&lab, &chromium);
-    let (posture, _) = audit(&chromium);
+    let said = audit(&chromium);
     chromium.close();
-    assert!(!is_asked(&lab, PAGE), "{:?}", lab.dns_log());
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
     // Of the browser's own services something is said besides: those go by the command line.
-    expected.hold(&(posture.clone(), Some(0)));
+    expected.hold_line(&said);
+    let posture = &said.line;
     assert!(
         posture["overruled"]
             .to_string()

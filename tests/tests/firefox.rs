@@ -1,6 +1,7 @@
 //! Firefox in every way in which it can be told of a proxy: what `leakmon audit` says of the running program is held
 //! against what the name server, the SOCKS server and tor have seen of it.
 
+use leakmon_lab::audited::audit;
 use leakmon_lab::compare::{asked, same, seen};
 use leakmon_lab::firefox::{Firefox, FirefoxBuilder, Marionette, PATIENCE, private_install};
 use leakmon_lab::gnome;
@@ -30,11 +31,6 @@ fn socks() -> String {
     SERVER.0.to_string()
 }
 
-/// Whether the page's name was asked of the name server.
-fn is_asked(lab: &Lab) -> bool {
-    lab.dns_log().iter().any(|asked| asked.name == PAGE)
-}
-
 /// What is to be said of a Firefox.
 struct Expected<'a> {
     route: &'a str,
@@ -44,8 +40,21 @@ struct Expected<'a> {
     evidence: &'a [&'a str],
 }
 
-fn proxy(scheme: &str, addr: &str, port: u16, resolves: &str) -> Value {
-    json!({"scheme": scheme, "addr": addr, "port": port, "resolves": resolves})
+impl<'a> Expected<'a> {
+    /// Everything goes by this proxy.
+    fn over(
+        scheme: &str,
+        (addr, port): (&str, u16),
+        resolves: &'a str,
+        evidence: &'a [&'a str],
+    ) -> Self {
+        Self {
+            route: "proxy",
+            proxy: json!({"scheme": scheme, "addr": addr, "port": port, "resolves": resolves}),
+            resolves,
+            evidence,
+        }
+    }
 }
 
 fn details(line: &Value, key: &str) -> String {
@@ -55,24 +64,26 @@ fn details(line: &Value, key: &str) -> String {
         .collect()
 }
 
+fn advice(line: &Value) -> &str {
+    line["advice"].as_str().expect("there is advice")
+}
+
 fn assert_line(firefox: &Firefox, expected: &Expected<'_>) -> Value {
-    let (line, code) = firefox.audit();
+    let audited = audit(firefox.pid());
+    let line = &audited.line;
     assert_eq!(line["app"]["name"], "Firefox ESR", "{line:#}");
     assert_eq!(line["route"], expected.route, "{line:#}");
     assert_eq!(line["proxy"], expected.proxy, "{line:#}");
     assert_eq!(line["resolves"], expected.resolves, "{line:#}");
-    let evidence = details(&line, "evidence");
+    let evidence = details(line, "evidence");
     for words in expected.evidence {
         assert!(
             evidence.contains(words),
             "no {words} in {evidence}\n{line:#}"
         );
     }
-    let certain = line["leaks"]
-        .as_array()
-        .is_some_and(|leaks| leaks.iter().any(|leak| leak["certain"] == true));
-    assert_eq!(code, Some(i32::from(certain)), "{line:#}");
-    line
+    audited.assert_code();
+    audited.line
 }
 
 /// Opens the page, waits until the web server has given it, and holds the audit against what the name server was asked.
@@ -106,11 +117,21 @@ fn assert_witnessed(
     );
     let line = assert_line(&firefox, expected);
     let is_local = expected.resolves == "local";
-    assert_eq!(is_asked(lab), is_local, "{:?}\n{line:#}", lab.dns_log());
+    assert_eq!(
+        lab.is_asked(PAGE),
+        is_local,
+        "{:?}\n{line:#}",
+        lab.dns_log()
+    );
     assert!(firefox.wait_saved(|text| text.contains("user_pref")));
     let line = assert_line(&firefox, expected);
     firefox.close();
-    assert_eq!(is_asked(lab), is_local, "{:?}\n{line:#}", lab.dns_log());
+    assert_eq!(
+        lab.is_asked(PAGE),
+        is_local,
+        "{:?}\n{line:#}",
+        lab.dns_log()
+    );
     line
 }
 
@@ -120,15 +141,11 @@ fn user_js_with_socks5() {
         return;
     };
     let firefox = Firefox::builder(&lab).socks(&socks(), SOCKS_PORT, 5);
-    let line = assert_page(
+    let line = over_socks5(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks5", &socks(), SOCKS_PORT, "remote"),
-            resolves: "remote",
-            evidence: &["network.proxy.type = 1", "network.proxy.socks5_remote_dns"],
-        },
+        "remote",
+        &["network.proxy.type = 1", "network.proxy.socks5_remote_dns"],
     );
     assert_eq!(line["advice"], Value::Null, "{line:#}");
 }
@@ -141,17 +158,13 @@ fn user_js_with_socks5_and_names_of_its_own() {
     let firefox = Firefox::builder(&lab)
         .socks(&socks(), SOCKS_PORT, 5)
         .pref("network.proxy.socks5_remote_dns", "false");
-    let line = assert_page(
+    let line = over_socks5(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks5", &socks(), SOCKS_PORT, "local"),
-            resolves: "local",
-            evidence: &["network.proxy.socks5_remote_dns = false"],
-        },
+        "local",
+        &["network.proxy.socks5_remote_dns = false"],
     );
-    let advice = line["advice"].as_str().expect("there is advice");
+    let advice = advice(&line);
     assert!(
         advice.contains("network.proxy.socks5_remote_dns to true in about:config")
             && advice.contains("user.js"),
@@ -159,16 +172,26 @@ fn user_js_with_socks5_and_names_of_its_own() {
     );
 }
 
-/// Opens the page over tor's SOCKS4 port, where it never loads: what tor says of the request is the witness.
-fn over_tor(lab: &Lab, firefox: FirefoxBuilder<'_>, expected: &Expected<'_>) -> Value {
-    let is_local = expected.resolves == "local";
+/// The same over the SOCKS5 server.
+fn over_socks5(lab: &Lab, firefox: FirefoxBuilder<'_>, resolves: &str, evidence: &[&str]) -> Value {
+    let addr = socks();
+    let expected = Expected::over("socks5", (&addr, SOCKS_PORT), resolves, evidence);
+    assert_page(lab, firefox, &expected)
+}
+
+/// Opens the page over tor's SOCKS4 port, where it never loads: what tor says of the request is the witness. By SOCKS4a
+/// it is given the name.
+fn over_tor(lab: &Lab, firefox: FirefoxBuilder<'_>, scheme: &str, evidence: &[&str]) -> Value {
+    let is_local = scheme == "socks4";
+    let resolves = if is_local { "local" } else { "remote" };
+    let expected = Expected::over(scheme, ("127.0.0.1", tor::PORT), resolves, evidence);
     let said = if is_local {
         tor::WARNING
     } else {
         "(using socks4a to port 80) instructed Tor to take care of the DNS resolution"
     };
     let has_come = || lab.tor_log().iter().any(|line| line.contains(said));
-    let line = assert_witnessed(lab, firefox, has_come, expected);
+    let line = assert_witnessed(lab, firefox, has_come, &expected);
     let is_warned = lab.tor_log().iter().any(|line| line.contains(tor::WARNING));
     assert_eq!(is_warned, is_local, "{:#?}", lab.tor_log());
     line
@@ -183,15 +206,11 @@ fn user_js_with_socks4() {
     over_tor(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks4", "127.0.0.1", tor::PORT, "local"),
-            resolves: "local",
-            evidence: &[
-                "network.proxy.socks_version = 4",
-                "network.proxy.socks_remote_dns",
-            ],
-        },
+        "socks4",
+        &[
+            "network.proxy.socks_version = 4",
+            "network.proxy.socks_remote_dns",
+        ],
     );
 }
 
@@ -206,12 +225,8 @@ fn user_js_with_socks4_that_is_given_names() {
     over_tor(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks4a", "127.0.0.1", tor::PORT, "remote"),
-            resolves: "remote",
-            evidence: &["network.proxy.socks_remote_dns = true"],
-        },
+        "socks4a",
+        &["network.proxy.socks_remote_dns = true"],
     );
 }
 
@@ -232,18 +247,14 @@ fn policies_in_etc() {
         .etc(&[("firefox/policies/policies.json", &policy.to_string())])
         .socks("127.0.0.1", 9, 4)
         .pref("network.proxy.socks5_remote_dns", "true");
-    let line = assert_page(
+    let line = over_socks5(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks5", &socks(), SOCKS_PORT, "local"),
-            resolves: "local",
-            evidence: &[
-                "/etc/firefox/policies/policies.json: Proxy.Mode",
-                "/etc/firefox/policies/policies.json: Proxy.UseProxyForDNS = false",
-            ],
-        },
+        "local",
+        &[
+            "/etc/firefox/policies/policies.json: Proxy.Mode",
+            "/etc/firefox/policies/policies.json: Proxy.UseProxyForDNS = false",
+        ],
     );
     let overruled = details(&line, "overruled");
     assert!(
@@ -251,7 +262,7 @@ fn policies_in_etc() {
             || overruled.contains("prefs.js: network.proxy.socks_port = 9"),
         "{overruled}"
     );
-    let advice = line["advice"].as_str().expect("there is advice");
+    let advice = advice(&line);
     assert!(
         advice.contains("UseProxyForDNS to true") && advice.contains("/etc/firefox/policies"),
         "{advice}"
@@ -277,15 +288,11 @@ fn a_script_with_socks5() {
     };
     let firefox = with_script(&lab, &format!("SOCKS5 {}:{SOCKS_PORT}", SERVER.0))
         .pref("network.proxy.socks5_remote_dns", "false");
-    assert_page(
+    over_socks5(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks5", &socks(), SOCKS_PORT, "remote"),
-            resolves: "remote",
-            evidence: &["network.proxy.type = 2", "proxy.pac"],
-        },
+        "remote",
+        &["network.proxy.type = 2", "proxy.pac"],
     );
 }
 
@@ -299,12 +306,8 @@ fn a_script_with_socks() {
     over_tor(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks4a", "127.0.0.1", tor::PORT, "remote"),
-            resolves: "remote",
-            evidence: &["network.proxy.type = 2", "proxy.pac"],
-        },
+        "socks4a",
+        &["network.proxy.type = 2", "proxy.pac"],
     );
 }
 
@@ -318,14 +321,10 @@ fn a_script_with_socks_and_names_of_its_own() {
     let line = over_tor(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks4", "127.0.0.1", tor::PORT, "local"),
-            resolves: "local",
-            evidence: &["network.proxy.socks5_remote_dns = false", "proxy.pac"],
-        },
+        "socks4",
+        &["network.proxy.socks5_remote_dns = false", "proxy.pac"],
     );
-    let advice = line["advice"].as_str().expect("there is advice");
+    let advice = advice(&line);
     assert!(advice.contains("SOCKS5 in the script"), "{advice}");
 }
 
@@ -359,12 +358,12 @@ fn variables_with_an_http_proxy() {
         &lab,
         firefox,
         has_come,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("http", "127.0.0.1", 3128, "remote"),
-            resolves: "remote",
-            evidence: &["http_proxy=http://127.0.0.1:3128"],
-        },
+        &Expected::over(
+            "http",
+            ("127.0.0.1", 3128),
+            "remote",
+            &["http_proxy=http://127.0.0.1:3128"],
+        ),
     );
 }
 
@@ -385,23 +384,15 @@ fn the_desktops_settings() {
             &gnome::socks("127.0.0.1", tor::PORT),
             None,
         );
-        let (scheme, resolves) = if is_remote {
-            ("socks4a", "remote")
-        } else {
-            ("socks4", "local")
-        };
+        let scheme = if is_remote { "socks4a" } else { "socks4" };
         let firefox = Firefox::builder(&lab)
             .pref("network.proxy.socks5_remote_dns", &is_remote.to_string())
             .variable("XDG_CURRENT_DESKTOP", "GNOME");
         over_tor(
             &lab,
             firefox,
-            &Expected {
-                route: "proxy",
-                proxy: proxy(scheme, "127.0.0.1", tor::PORT, resolves),
-                resolves,
-                evidence: &["/.config/dconf/user", "network.proxy.type is 5"],
-            },
+            scheme,
+            &["/.config/dconf/user", "network.proxy.type is 5"],
         );
     }
 }
@@ -431,15 +422,11 @@ fn a_script_of_the_administrator() {
     let firefox = Firefox::builder(&lab)
         .install(&install)
         .pref("network.proxy.type", "0");
-    let line = assert_page(
+    let line = over_socks5(
         &lab,
         firefox,
-        &Expected {
-            route: "proxy",
-            proxy: proxy("socks5", &socks(), SOCKS_PORT, "local"),
-            resolves: "local",
-            evidence: &["mozilla.cfg: lockPref", "mozilla.cfg: defaultPref"],
-        },
+        "local",
+        &["mozilla.cfg: lockPref", "mozilla.cfg: defaultPref"],
     );
     let overruled = details(&line, "overruled");
     assert!(overruled.contains("network.proxy.type = 0"), "{overruled}");

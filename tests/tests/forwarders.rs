@@ -34,10 +34,6 @@ fn fetch(lab: &Lab, args: &[&str]) {
     );
 }
 
-fn asked(lab: &Lab, name: &str) -> bool {
-    lab.dns_log().iter().any(|asked| asked.name == name)
-}
-
 fn assert_role(audited: &Audited, role: &str) {
     assert_eq!(audited.line["role"], role, "{:#}", audited.line);
 }
@@ -91,7 +87,7 @@ fn privoxy(scenario: &str, keyword: &str, scheme: &str, leaks: bool) {
     leakmon.catch_up(&lab);
     let run = leakmon.stop();
     let state = run.final_state();
-    assert_eq!(asked(&lab, PAGE), leaks, "{:?}", lab.dns_log());
+    assert_eq!(lab.is_asked(PAGE), leaks, "{:?}", lab.dns_log());
     assert_eq!(state.proof_for(PAGE).is_some(), leaks, "{}", run.said());
     assert_eq!(
         state.findings().count(),
@@ -155,7 +151,7 @@ fn privoxy_without_another_proxy_asks_for_its_clients() {
 
 /// The name was asked for, by that process alone, and is no leak.
 fn assert_explained(lab: &Lab, leakmon: Leakmon, name: &str, pid: u32) {
-    assert!(asked(lab, name), "{:?}", lab.dns_log());
+    assert!(lab.is_asked(name), "{:?}", lab.dns_log());
     leakmon.catch_up(lab);
     let run = leakmon.stop();
     let state = run.final_state();
@@ -303,7 +299,7 @@ fn ssh_gives_names_to_the_side_of_its_server() {
     assert_role(&audited, "ssh -D, a SOCKS proxy on 127.0.0.1:1080");
     audited.assert_leak(false);
     fetch(&lab, &["--socks5-hostname", "127.0.0.1:1080"]);
-    assert!(!asked(&lab, PAGE), "{:?}", lab.dns_log());
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
     assert_explained(&lab, leakmon, "ssh.example", ssh.pid());
 }
 
@@ -332,7 +328,7 @@ fn dante_gives_its_proxy_addresses() {
     leakmon.catch_up(&lab);
     leakmon.wait_for(LIMIT, |state| state.proof_for(PAGE).is_some());
     let run = leakmon.stop();
-    assert!(asked(&lab, PAGE), "{:?}", lab.dns_log());
+    assert!(lab.is_asked(PAGE), "{:?}", lab.dns_log());
     let state = run.final_state();
     // Its children ask, and it is named.
     let proof = state

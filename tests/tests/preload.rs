@@ -38,10 +38,6 @@ fn run(lab: &Lab, variables: &[(&str, &str)], command: &[&str], said: &str) -> (
     (program, audited)
 }
 
-fn asked(lab: &Lab) -> bool {
-    lab.dns_log().iter().any(|asked| asked.name == PAGE)
-}
-
 fn file(lab: &Lab, name: &str, text: &str) -> String {
     let path = lab.dir().join(name);
     fs::write(&path, text).expect("a file can be written in the lab's folder");
@@ -91,7 +87,7 @@ fn torsocks_leaves_the_name_to_tor() {
     audited.assert_leak(false);
     let run = leakmon.stop();
     assert!(resolve(&run.final_state()), "{}", run.said());
-    assert!(!asked(&lab), "{:?}", lab.dns_log());
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
 }
 
 #[test]
@@ -115,7 +111,12 @@ fn torsocks_at_a_proxy_that_cannot_resolve_does_not_ask_elsewhere() {
         "{}",
         audited.text()
     );
-    assert!(!asked(&lab), "{}\n{:?}", python.said(), lab.dns_log());
+    assert!(
+        !lab.is_asked(PAGE),
+        "{}\n{:?}",
+        python.said(),
+        lab.dns_log()
+    );
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn torsocks_reads_its_file() {
         "{}",
         python.said()
     );
-    assert!(!asked(&lab), "{:?}", lab.dns_log());
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
 }
 
 #[test]
@@ -158,7 +159,7 @@ fn proxychains_with_proxy_dns_gives_the_name_to_the_proxy() {
     audited.assert_leak(false);
     assert!(!audited.text().contains("secret"), "{}", audited.text());
     assert!(lab.socks_log().contains(PAGE), "{}", lab.socks_log());
-    assert!(!asked(&lab), "{:?}", lab.dns_log());
+    assert!(!lab.is_asked(PAGE), "{:?}", lab.dns_log());
 }
 
 #[test]
@@ -192,7 +193,7 @@ fn proxychains_without_proxy_dns_leaks_the_name() {
         "{}",
         lab.socks_log()
     );
-    assert!(asked(&lab), "{:?}", lab.dns_log());
+    assert!(lab.is_asked(PAGE), "{:?}", lab.dns_log());
 }
 
 #[test]
@@ -229,7 +230,7 @@ fn proxychains_does_not_take_every_lookup() {
         audited.line
     );
     assert!(
-        asked(&lab),
+        lab.is_asked(PAGE),
         "gethostbyname_r is taken now: {:?}",
         lab.dns_log()
     );
@@ -255,7 +256,7 @@ fn tsocks_leaks_the_name() {
         "{}",
         lab.socks_log()
     );
-    assert!(asked(&lab), "{:?}", lab.dns_log());
+    assert!(lab.is_asked(PAGE), "{:?}", lab.dns_log());
 }
 
 #[test]

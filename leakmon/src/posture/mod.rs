@@ -15,6 +15,8 @@ mod pac;
 mod preload;
 mod programs;
 mod proxy;
+#[cfg(test)]
+mod testing;
 mod told;
 mod view;
 mod watcher;

@@ -1,7 +1,7 @@
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink};
 
 use super::*;
-use crate::{model::Process, posture::Programs};
+use crate::posture::testing::Scene;
 
 const SERVERS: &str = include_str!("testdata/preferences-servers.json");
 const SCRIPT: &str = include_str!("testdata/preferences-script.json");
@@ -11,33 +11,26 @@ const STATE: &str = include_str!("testdata/local-state.json");
 const FOLDER: &str = "home/me/.config/chromium";
 
 /// A program of the family with its files.
-struct Scene {
-    dir: tempfile::TempDir,
-    exe: &'static str,
-    arguments: Vec<String>,
-    variables: Vec<(&'static str, &'static str)>,
-    open: Vec<&'static str>,
+fn chromium(arguments: &[&str]) -> Scene {
+    Scene::new("/usr/lib/chromium/chromium")
+        .uid(1000)
+        .args(arguments)
+        .variable("HOME", "/home/me")
 }
 
-impl Scene {
-    fn new(arguments: &[&str]) -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            exe: "/usr/lib/chromium/chromium",
-            arguments: arguments
-                .iter()
-                .map(|&argument| argument.to_owned())
-                .collect(),
-            variables: vec![("HOME", "/home/me")],
-            open: Vec::new(),
-        }
-    }
+/// What is particular to the family.
+trait Family: Sized {
+    fn profile(self, name: &str, text: impl AsRef<[u8]>) -> Self;
+    fn policy(self, text: &str) -> Self;
+    fn combined(&self) -> Posture;
 
-    fn file(self, path: &str, text: impl AsRef<[u8]>) -> Self {
-        write(self.dir.path(), path, text);
-        self
+    /// Where it is written, and what it comes to.
+    fn short(&self) -> String {
+        short(&self.combined())
     }
+}
 
+impl Family for Scene {
     fn profile(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         self.file(&format!("{FOLDER}/{name}/Preferences"), text)
     }
@@ -46,49 +39,9 @@ impl Scene {
         self.file("etc/chromium/policies/managed/a.json", text)
     }
 
-    fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variables.push((name, value));
-        self
+    fn combined(&self) -> Posture {
+        Posture::combine(self.ask(told).unwrap())
     }
-
-    fn open(mut self, path: &'static str) -> Self {
-        self.open.push(path);
-        self
-    }
-
-    fn view(&self) -> View {
-        View::of_disk(self.dir.path(), Some(1000)).with(&self.variables, &self.open)
-    }
-
-    fn told(&self) -> Option<Vec<Told>> {
-        let mut cmdline = vec!["chromium".to_owned()];
-        cmdline.extend(self.arguments.iter().cloned());
-        let process = Process {
-            exe: Some(self.exe.to_owned()),
-            cmdline: Some(cmdline),
-            ..Process::unread(1, Some(1000))
-        };
-        told(&Subject {
-            process: &process,
-            view: &self.view(),
-            programs: &Programs::default(),
-        })
-    }
-
-    fn posture(&self) -> Posture {
-        Posture::combine(self.told().unwrap())
-    }
-
-    /// Where it is written, and what it comes to.
-    fn short(&self) -> String {
-        short(&self.posture())
-    }
-}
-
-fn write(dir: &Path, path: &str, text: impl AsRef<[u8]>) {
-    let path = dir.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
 }
 
 fn short(posture: &Posture) -> String {
@@ -120,92 +73,90 @@ const LOAD: &str = "--load-extension=/home/me/extension";
 
 #[test]
 fn who_wins() {
-    let environment = |scene: Scene| scene.with("SOCKS_SERVER", "environment:1");
+    let environment = |scene: Scene| scene.variable("SOCKS_SERVER", "environment:1");
     for (scene, expected) in [
-        (Scene::new(&[]), "nowhere: untold  Local"),
+        (chromium(&[]), "nowhere: untold  Local"),
         (
-            environment(Scene::new(&[])),
+            environment(chromium(&[])),
             "environment: all socks5://environment:1 Remote",
         ),
         (
-            environment(Scene::new(&[])).profile("Default", SERVERS),
+            environment(chromium(&[])).profile("Default", SERVERS),
             "preferences: all socks5://127.0.0.1:1080 Remote",
         ),
         (
-            environment(Scene::new(&[FLAG])).profile("Default", SERVERS),
+            environment(chromium(&[FLAG])).profile("Default", SERVERS),
             "command-line: all socks5://flag:1 Remote",
         ),
         (
-            Scene::new(&[FLAG, LOAD]).profile("Default", EXTENSION),
+            chromium(&[FLAG, LOAD]).profile("Default", EXTENSION),
             "extension: all socks5://127.0.0.1:1080 Remote",
         ),
         (
-            Scene::new(&[FLAG, LOAD])
+            chromium(&[FLAG, LOAD])
                 .profile("Default", EXTENSION)
                 .policy(POLICY),
             "policy: all socks4://policy:1 Local",
         ),
         // One that leaves it to the system overrules those below it.
         (
-            environment(Scene::new(&[FLAG]))
+            environment(chromium(&[FLAG]))
                 .profile("Default", SERVERS)
                 .policy(SYSTEM),
             "environment: all socks5://environment:1 Remote",
         ),
         (
-            Scene::new(&[FLAG])
-                .profile("Default", SERVERS)
-                .policy(SYSTEM),
+            chromium(&[FLAG]).profile("Default", SERVERS).policy(SYSTEM),
             "policy: direct  Local",
         ),
         (
-            environment(Scene::new(&[])).profile("Default", r#"{"proxy":{"mode":"system"}}"#),
+            environment(chromium(&[])).profile("Default", r#"{"proxy":{"mode":"system"}}"#),
             "environment: all socks5://environment:1 Remote",
         ),
         // What is not valid is as nothing.
         (
-            Scene::new(&[FLAG]).policy(r#"{"ProxyServer":"policy:1"}"#),
+            chromium(&[FLAG]).policy(r#"{"ProxyServer":"policy:1"}"#),
             "command-line: all socks5://flag:1 Remote",
         ),
         (
-            Scene::new(&[]).file("etc/chromium/policies/recommended/a.json", POLICY),
+            chromium(&[]).file("etc/chromium/policies/recommended/a.json", POLICY),
             "nowhere: untold  Local",
         ),
         // An extension of an earlier command line, one that is switched off, and none at all.
         (
-            Scene::new(&[]).profile("Default", EXTENSION),
+            chromium(&[]).profile("Default", EXTENSION),
             "nowhere: untold  Local",
         ),
         (
-            Scene::new(&[LOAD, "--disable-extensions"]).profile("Default", EXTENSION),
+            chromium(&[LOAD, "--disable-extensions"]).profile("Default", EXTENSION),
             "nowhere: untold  Local",
         ),
         (
-            Scene::new(&[LOAD]).profile(
+            chromium(&[LOAD]).profile(
                 "Default",
                 EXTENSION.replacen("\"disable_reasons\":[]", "\"disable_reasons\":[1]", 1),
             ),
             "nowhere: untold  Local",
         ),
         (
-            Scene::new(&[]).profile(
+            chromium(&[]).profile(
                 "Default",
                 EXTENSION.replacen("\"location\":8", "\"location\":1", 1),
             ),
             "extension: all socks5://127.0.0.1:1080 Remote",
         ),
     ] {
-        assert_eq!(scene.short(), expected, "{:?}", scene.posture());
+        assert_eq!(scene.short(), expected, "{:?}", scene.combined());
     }
 }
 
 #[test]
 fn what_is_overruled_is_kept() {
-    let posture = Scene::new(&[FLAG])
+    let posture = chromium(&[FLAG])
         .profile("Default", SERVERS)
         .policy(SYSTEM)
-        .with("SOCKS_SERVER", "environment:1")
-        .posture();
+        .variable("SOCKS_SERVER", "environment:1")
+        .combined();
     let sources: Vec<_> = posture
         .overruled
         .iter()
@@ -216,9 +167,9 @@ fn what_is_overruled_is_kept() {
         "{posture:?}"
     );
     assert!(all(&posture).contains("ProxyMode = system"), "{posture:?}");
-    let recommended = Scene::new(&[])
+    let recommended = chromium(&[])
         .file("etc/chromium/policies/recommended/a.json", POLICY)
-        .posture();
+        .combined();
     assert!(
         recommended.overruled[0]
             .detail
@@ -242,9 +193,9 @@ fn of_several_extensions_the_last_installed_wins() {
         extension("9", "socks5://older:1"),
     );
     // The protected file counts as well.
-    let posture = Scene::new(&[])
+    let posture = chromium(&[])
         .file(&format!("{FOLDER}/Default/Secure Preferences"), preferences)
-        .posture();
+        .combined();
     assert_eq!(short(&posture), "extension: all socks4://new:1 Local");
     assert!(
         posture.evidence[0]
@@ -261,13 +212,13 @@ fn of_several_extensions_the_last_installed_wins() {
 #[test]
 fn the_profile_that_is_open_counts() {
     let base = |arguments: &[&str]| {
-        Scene::new(arguments)
+        chromium(arguments)
             .profile("Default", SERVERS)
             .profile("Profile 1", SCRIPT)
             .file(&format!("{FOLDER}/Local State"), STATE)
     };
     // Its last used one is Profile 1.
-    let guessed = base(&[]).posture();
+    let guessed = base(&[]).combined();
     assert_eq!(
         short(&guessed),
         "preferences: all socks4://127.0.0.1:9050 Local"
@@ -285,11 +236,11 @@ fn the_profile_that_is_open_counts() {
         open.short(),
         "preferences: all socks5://127.0.0.1:1080 Remote"
     );
-    assert!(!all(&open.posture()).contains("could not be seen"));
-    assert_eq!(open.posture().bypass.rules, ["*.corp.example", "<local>"]);
+    assert!(!all(&open.combined()).contains("could not be seen"));
+    assert_eq!(open.combined().bypass.rules, ["*.corp.example", "<local>"]);
     // Encrypted DNS is said.
     assert!(
-        all(&open.posture())
+        all(&open.combined())
             .contains("dns_over_https.mode = secure, templates = https://dns.example/dns-query")
     );
 }
@@ -297,14 +248,14 @@ fn the_profile_that_is_open_counts() {
 #[test]
 fn several_open_profiles_are_never_one() {
     let two = |second: &str| {
-        Scene::new(&[])
+        chromium(&[])
             .profile("Default", SERVERS)
             .profile("Profile 1", second)
             .open("/home/me/.config/chromium/Default/History")
             .open("/home/me/.config/chromium/Profile 1/Web Data")
             .open("/home/me/.config/chromium/System Profile/Web Data")
     };
-    let different = two(SCRIPT).posture();
+    let different = two(SCRIPT).combined();
     assert_eq!(
         short(&different),
         "preferences: some socks5://127.0.0.1:1080 Depends"
@@ -322,8 +273,7 @@ fn several_open_profiles_are_never_one() {
         "preferences: all socks5://127.0.0.1:1080 Remote"
     );
     // A flag is for all of them.
-    let mut flag = two(SCRIPT);
-    flag.arguments.push(FLAG.to_owned());
+    let flag = two(SCRIPT).args(&[FLAG]);
     assert_eq!(flag.short(), "command-line: all socks5://flag:1 Remote");
 }
 
@@ -331,100 +281,99 @@ fn several_open_profiles_are_never_one() {
 fn folders_of_profiles() {
     let other = "elsewhere/Default/Preferences";
     for (scene, is_found) in [
-        (Scene::new(&["--user-data-dir=/elsewhere"]), true),
-        (Scene::new(&["--user-data-dir=/elsewhere/"]), true),
+        (chromium(&["--user-data-dir=/elsewhere"]), true),
+        (chromium(&["--user-data-dir=/elsewhere/"]), true),
         (
-            Scene::new(&[]).with("CHROME_USER_DATA_DIR", "/elsewhere"),
+            chromium(&[]).variable("CHROME_USER_DATA_DIR", "/elsewhere"),
             true,
         ),
         (
-            Scene::new(&["--user-data-dir=/nowhere"]).with("CHROME_USER_DATA_DIR", "/elsewhere"),
+            chromium(&["--user-data-dir=/nowhere"]).variable("CHROME_USER_DATA_DIR", "/elsewhere"),
             false,
         ),
-        (Scene::new(&[]).open("/elsewhere/Default/Login Data"), true),
+        (chromium(&[]).open("/elsewhere/Default/Login Data"), true),
         (
-            Scene::new(&[
+            chromium(&[
                 "--user-data-dir=/elsewhere",
                 "--profile-directory=../elsewhere/Default",
             ]),
             false,
         ),
-        (Scene::new(&[]), false),
+        (chromium(&[]), false),
     ] {
         let scene = scene.file(other, SERVERS);
         assert_eq!(
-            scene.posture().proxy().is_some(),
+            scene.combined().proxy().is_some(),
             is_found,
             "{:?}",
-            scene.arguments
+            scene.arguments()
         );
     }
-    let mut brave = Scene::new(&[]).with("XDG_CONFIG_HOME", "/config").file(
-        "config/BraveSoftware/Brave-Browser/Default/Preferences",
-        SERVERS,
-    );
-    brave.exe = "/opt/brave.com/brave/brave";
-    assert!(brave.posture().proxy().is_some());
+    let brave = chromium(&[])
+        .variable("XDG_CONFIG_HOME", "/config")
+        .file(
+            "config/BraveSoftware/Brave-Browser/Default/Preferences",
+            SERVERS,
+        )
+        .exe("/opt/brave.com/brave/brave");
+    assert!(brave.combined().proxy().is_some());
 }
 
 #[test]
 fn the_browsers_own_services_do_not_heed_a_profile() {
     let leaks = |scene: Scene| -> Vec<bool> {
         scene
-            .posture()
+            .combined()
             .leaks
             .iter()
             .map(|leak| leak.certain)
             .collect()
     };
-    assert_eq!(leaks(Scene::new(&[]).profile("Default", SERVERS)), [true]);
+    assert_eq!(leaks(chromium(&[]).profile("Default", SERVERS)), [true]);
     assert_eq!(
-        leaks(Scene::new(&["--disable-background-networking"]).profile("Default", SERVERS)),
+        leaks(chromium(&["--disable-background-networking"]).profile("Default", SERVERS)),
         [false]
     );
-    let with_same = Scene::new(&[])
-        .with("SOCKS_SERVER", "h:1")
+    let with_same = chromium(&[])
+        .variable("SOCKS_SERVER", "h:1")
         .profile("Default", SERVERS);
     assert!(
         leaks(with_same).is_empty(),
         "the system's settings lead them to a proxy too"
     );
-    assert!(leaks(Scene::new(&[FLAG]).profile("Default", SERVERS)).is_empty());
-    let extension = Scene::new(&[FLAG, LOAD]).profile("Default", EXTENSION);
+    assert!(leaks(chromium(&[FLAG]).profile("Default", SERVERS)).is_empty());
+    let extension = chromium(&[FLAG, LOAD]).profile("Default", EXTENSION);
     assert!(leaks(extension).is_empty(), "the flag is for them");
     let direct = r#"{"proxy":{"mode":"direct"}}"#;
-    assert!(leaks(Scene::new(&[]).profile("Default", direct)).is_empty());
+    assert!(leaks(chromium(&[]).profile("Default", direct)).is_empty());
 }
 
 #[test]
 fn advice_names_the_place() {
-    let advice = |scene: Scene| scene.posture().advice.unwrap();
+    let advice = |scene: Scene| scene.combined().advice.unwrap();
     let socks4 = r#"{"proxy":{"mode":"fixed_servers","server":"socks4://h:1"}}"#;
     for (advice, expected) in [
         (
-            advice(Scene::new(&["--proxy-server=socks4://h:1"])),
+            advice(chromium(&["--proxy-server=socks4://h:1"])),
             "--proxy-server=socks5://h:1",
         ),
         (
-            advice(Scene::new(&[]).policy(POLICY)),
+            advice(chromium(&[]).policy(POLICY)),
             "ProxyServer to \"socks5://policy:1\" in /etc/chromium/policies/managed/a.json",
         ),
         (
-            advice(Scene::new(&[]).profile("Default", socks4)),
+            advice(chromium(&[]).profile("Default", socks4)),
             "\"socks5://h:1\" in /home/me/.config/chromium/Default/Preferences",
         ),
         (
             advice(
-                Scene::new(&[])
-                    .with("SOCKS_SERVER", "h:1")
-                    .with("SOCKS_VERSION", "4"),
+                chromium(&[])
+                    .variable("SOCKS_SERVER", "h:1")
+                    .variable("SOCKS_VERSION", "4"),
             ),
             "without SOCKS_VERSION=4",
         ),
-        (
-            advice(Scene::new(&[FLAG])),
-            "MAP * ~NOTFOUND , EXCLUDE flag",
-        ),
+        (advice(chromium(&[FLAG])), "MAP * ~NOTFOUND , EXCLUDE flag"),
     ] {
         assert!(advice.contains(expected), "{advice}");
     }
@@ -433,7 +382,7 @@ fn advice_names_the_place() {
 #[test]
 fn names_that_cannot_be_resolved_do_not_leak() {
     let rules = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE h";
-    let posture = Scene::new(&["--proxy-server=socks4://h:1", rules]).posture();
+    let posture = chromium(&["--proxy-server=socks4://h:1", rules]).combined();
     assert_eq!(short(&posture), "command-line: all socks4://h:1 Remote");
     assert!(
         posture.leaks.iter().all(|leak| !leak.certain),
@@ -441,24 +390,24 @@ fn names_that_cannot_be_resolved_do_not_leak() {
     );
     assert!(all(&posture).contains("do not leak"));
     assert!(posture.advice.unwrap().contains("socks5://h:1"));
-    let remote = Scene::new(&["--proxy-server=socks5://h:1", rules]).posture();
+    let remote = chromium(&["--proxy-server=socks5://h:1", rules]).combined();
     assert!(
         remote.leaks.is_empty() && remote.advice.is_none(),
         "{remote:?}"
     );
-    let excepted = Scene::new(&[
+    let excepted = chromium(&[
         "--proxy-server=socks5://h:1",
         &format!("{rules},EXCLUDE *.corp"),
     ]);
-    assert!(excepted.posture().leaks[0].what.contains("*.corp"));
-    let other = Scene::new(&[
+    assert!(excepted.combined().leaks[0].what.contains("*.corp"));
+    let other = chromium(&[
         "--proxy-server=socks4://h:1",
         "--host-resolver-rules=MAP a b",
     ]);
-    assert!(other.posture().leaks[0].certain);
-    let wpad = Scene::new(&["--proxy-auto-detect"]).posture();
+    assert!(other.combined().leaks[0].certain);
+    let wpad = chromium(&["--proxy-auto-detect"]).combined();
     assert!(wpad.leaks[0].certain && wpad.leaks[0].what.contains("wpad"));
-    let blocked = Scene::new(&["--proxy-auto-detect", rules]).posture();
+    let blocked = chromium(&["--proxy-auto-detect", rules]).combined();
     assert!(
         blocked.leaks.iter().all(|leak| !leak.what.contains("wpad")),
         "{blocked:?}"
@@ -467,16 +416,17 @@ fn names_that_cannot_be_resolved_do_not_leak() {
 
 #[test]
 fn what_cannot_be_read_is_unknown() {
-    let broken = Scene::new(&[FLAG]).policy(r#"{"ProxyMode":"#);
+    let broken = chromium(&[FLAG]).policy(r#"{"ProxyMode":"#);
     assert_eq!(broken.short(), "policy: unknown socks5://flag:1 Unknown");
-    let broken = Scene::new(&[FLAG]).profile("Default", &SERVERS[..1000]);
+    let broken = chromium(&[FLAG]).profile("Default", &SERVERS[..1000]);
     assert_eq!(
         broken.short(),
         "preferences: unknown socks5://flag:1 Unknown"
     );
     // Where it is not known whether policies are read.
-    let mut vivaldi = Scene::new(&[FLAG]).file("etc/opt/vivaldi/policies/managed/a.json", POLICY);
-    vivaldi.exe = "/opt/vivaldi/vivaldi-bin";
+    let vivaldi = chromium(&[FLAG])
+        .file("etc/opt/vivaldi/policies/managed/a.json", POLICY)
+        .exe("/opt/vivaldi/vivaldi-bin");
     assert_eq!(vivaldi.short(), "policy: unknown socks4://policy:1 Unknown");
 }
 
@@ -487,8 +437,8 @@ fn hostile_profiles() {
             .filter(|end| text.is_char_boundary(*end))
             .step_by(37)
         {
-            let scene = Scene::new(&[LOAD]).profile("Default", &text[..end]);
-            let posture = scene.posture();
+            let scene = chromium(&[LOAD]).profile("Default", &text[..end]);
+            let posture = scene.combined();
             assert!(
                 end == 0 || matches!(posture.route, Route::Unknown(_)),
                 "{end}"
@@ -496,11 +446,11 @@ fn hostile_profiles() {
         }
     }
     for end in (0..STATE.len()).step_by(11) {
-        let scene = Scene::new(&[])
+        let scene = chromium(&[])
             .profile("Default", SERVERS)
             .file(&format!("{FOLDER}/Local State"), &STATE[..end]);
         assert!(
-            scene.posture().proxies_everything(),
+            scene.combined().proxies_everything(),
             "the default profile: {end}"
         );
     }
@@ -513,46 +463,44 @@ fn hostile_profiles() {
         br#"{"proxy":{"mode":{}},"extensions":[]}"#.to_vec(),
         b"null".to_vec(),
     ] {
-        let _ = Scene::new(&[]).profile("Default", bytes).posture();
+        let _ = chromium(&[]).profile("Default", bytes).combined();
     }
-    let scene = Scene::new(&[FLAG]).profile("Default", "{}");
-    let file = scene.dir.path().join(FOLDER).join("Default/Preferences");
+    let scene = chromium(&[FLAG]).profile("Default", "{}");
+    let file = scene.path(&format!("{FOLDER}/Default/Preferences"));
     fs::File::create(&file)
         .unwrap()
         .set_len(100 * 1024 * 1024)
         .unwrap();
-    assert!(matches!(scene.posture().route, Route::Unknown(_)));
+    assert!(matches!(scene.combined().route, Route::Unknown(_)));
     fs::remove_file(&file).unwrap();
     symlink("/../../../../../../etc/passwd", &file).unwrap();
-    assert!(scene.posture().proxies_everything(), "it leads to nothing");
+    assert!(scene.combined().proxies_everything(), "it leads to nothing");
 }
 
 #[test]
 fn electron() {
     let app = |arguments: &[&str]| {
-        let mut scene = Scene::new(arguments)
+        chromium(arguments)
             .file("opt/App/chrome_100_percent.pak", "")
-            .file("opt/App/resources/app.asar", "");
-        scene.exe = "/opt/App/app";
-        scene
+            .file("opt/App/resources/app.asar", "")
+            .exe("/opt/App/app")
     };
     assert_eq!(
         app(&[FLAG]).short(),
         "command-line: all socks5://flag:1 Remote"
     );
     assert_eq!(
-        app(&[]).with("SOCKS_SERVER", "h:1").short(),
+        app(&[]).variable("SOCKS_SERVER", "h:1").short(),
         "environment: unknown socks5://h:1 Unknown"
     );
     assert_eq!(app(&[]).short(), "nowhere: untold  Local");
-    let mut other = Scene::new(&[FLAG]);
-    other.exe = "/opt/App/app";
-    assert!(other.told().is_none());
+    let other = chromium(&[FLAG]).exe("/opt/App/app");
+    assert!(other.ask(told).is_none());
 }
 
 #[test]
 fn profiles_on_disk() {
-    let scene = Scene::new(&[])
+    let scene = chromium(&[])
         .profile("Default", SERVERS)
         .profile("Profile 1", SCRIPT)
         .profile("System Profile", "{}")

@@ -416,43 +416,28 @@ fn hidden(detail: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::{
-        model::Process,
-        posture::{Posture, Programs},
+    use crate::posture::{
+        Posture,
+        testing::{Scene, shown},
     };
 
-    fn posture_with(arguments: &[&str], variables: &[(&str, &str)], rc: Option<&str>) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("h")).unwrap();
-        if let Some(rc) = rc {
-            fs::write(dir.path().join("h/.curlrc"), rc).unwrap();
-        }
-        fs::write(dir.path().join("k"), "socks4a = k:1\n").unwrap();
-        let home = [("HOME", "/h")];
-        let view = View::of_disk(dir.path(), Some(0)).with(&[&home, variables].concat(), &[]);
-        let cmdline = [&["curl"], arguments].concat();
-        let process = Process {
-            exe: Some("/usr/bin/curl".into()),
-            cmdline: Some(cmdline.iter().map(|&one| one.to_owned()).collect()),
-            ..Process::unread(1, None)
-        };
-        Posture::combine(told(&Subject {
-            process: &process,
-            view: &view,
-            programs: &Programs::default(),
-        }))
+    fn scene(arguments: &[&str], variables: &[(&str, &str)]) -> Scene {
+        Scene::new("/usr/bin/curl")
+            .args(arguments)
+            .variable("HOME", "/h")
+            .variables(variables)
+            .file("k", "socks4a = k:1\n")
+    }
+
+    fn posture_with(arguments: &[&str], variables: &[(&str, &str)], rc: &str) -> Posture {
+        scene(arguments, variables)
+            .file("h/.curlrc", rc)
+            .posture(told)
     }
 
     fn posture(arguments: &[&str], variables: &[(&str, &str)]) -> Posture {
-        posture_with(arguments, variables, None)
-    }
-
-    fn shown(posture: &Posture) -> String {
-        let proxy = posture.proxy().map(ToString::to_string).unwrap_or_default();
-        format!("{proxy} {:?}", posture.resolves())
+        scene(arguments, variables).posture(told)
     }
 
     const URL: &str = "http://page.example/";
@@ -531,7 +516,7 @@ mod tests {
 
     #[test]
     fn the_file() {
-        let rc = Some("proxy = \"socks5://me:secret@rc:1\"\n");
+        let rc = "proxy = \"socks5://me:secret@rc:1\"\n";
         let own = posture_with(&[URL], &[("all_proxy", "socks5h://e")], rc);
         assert_eq!(shown(&own), "socks5://rc:1 Local");
         assert_eq!(own.evidence[0].source, "curlrc");
@@ -566,22 +551,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_file_leaves_doubt() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("h/.curlrc")).unwrap();
-        let view = View::of_disk(dir.path(), Some(0)).with(&[("HOME", "/h")], &[]);
-        let posture = |arguments: &[&str]| {
-            let cmdline = [&["curl"], arguments].concat();
-            let process = Process {
-                exe: Some("/usr/bin/curl".into()),
-                cmdline: Some(cmdline.iter().map(|&one| one.to_owned()).collect()),
-                ..Process::unread(1, None)
-            };
-            Posture::combine(told(&Subject {
-                process: &process,
-                view: &view,
-                programs: &Programs::default(),
-            }))
-        };
+        let posture = |arguments: &[&str]| scene(arguments, &[]).folder("h/.curlrc").posture(told);
         assert_eq!(posture(&[URL]).resolves(), Resolves::Unknown);
         assert_eq!(
             posture(&["-x", "socks5h://h", URL]).resolves(),

@@ -492,47 +492,24 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::{
-        model::Process,
-        posture::{Posture, Programs},
+    use crate::posture::{
+        Posture,
+        testing::{Scene, shown},
     };
 
     fn posture(arguments: &[&str], variables: &[(&str, &str)], file: &str) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("h/.config/git")).unwrap();
-        fs::create_dir_all(dir.path().join("r/.git")).unwrap();
-        fs::write(dir.path().join("h/.gitconfig"), file).unwrap();
-        fs::write(
-            dir.path().join("h/more"),
-            "[http]\nproxy = socks5h://more\n",
-        )
-        .unwrap();
-        fs::write(
-            dir.path().join("r/.git/config"),
-            "[remote \"origin\"]\n url = https://origin.example/x\n proxy = socks5://o:1\n",
-        )
-        .unwrap();
-        let home = [("HOME", "/h")];
-        let view = View::of_disk(dir.path(), Some(0)).with(&[&home, variables].concat(), &[]);
-        let cmdline = [&["git"], arguments].concat();
-        let process = Process {
-            exe: Some("/usr/bin/git".into()),
-            cmdline: Some(cmdline.iter().map(|&one| one.to_owned()).collect()),
-            ..Process::unread(1, None)
-        };
-        Posture::combine(told(&Subject {
-            process: &process,
-            view: &view,
-            programs: &Programs::default(),
-        }))
-    }
-
-    fn shown(posture: &Posture) -> String {
-        let proxy = posture.proxy().map(ToString::to_string).unwrap_or_default();
-        format!("{proxy} {:?}", posture.resolves())
+        let origin =
+            "[remote \"origin\"]\n url = https://origin.example/x\n proxy = socks5://o:1\n";
+        Scene::new("/usr/bin/git")
+            .args(arguments)
+            .variable("HOME", "/h")
+            .variables(variables)
+            .folder("h/.config/git")
+            .file("h/.gitconfig", file)
+            .file("h/more", "[http]\nproxy = socks5h://more\n")
+            .file("r/.git/config", origin)
+            .posture(told)
     }
 
     const URL: &str = "http://page.example/r.git";
@@ -664,31 +641,15 @@ mod tests {
     fn proxies_for_some_addresses() {
         let file = "[http]\nproxy = socks5://all\n[http \"http://*.example\"]\nproxy = socks5h://wild\n\
                     [http \"http://page.example/\"]\nproxy = socks5h://page\n[http \"http://page.example/rx\"]\nproxy = x\n";
-        assert_eq!(
-            posture(&["clone", URL], &[], file).proxy().unwrap().addr,
-            "page"
-        );
-        assert_eq!(
-            posture(&["clone", "http://x.example/"], &[], file)
-                .proxy()
-                .unwrap()
-                .addr,
-            "wild"
-        );
-        assert_eq!(
-            posture(&["clone", "https://page.example/"], &[], file)
-                .proxy()
-                .unwrap()
-                .addr,
-            "all"
-        );
-        assert_eq!(
-            posture(&["clone", "http://page.example:81/"], &[], file)
-                .proxy()
-                .unwrap()
-                .addr,
-            "all"
-        );
+        for (url, addr) in [
+            (URL, "page"),
+            ("http://x.example/", "wild"),
+            ("https://page.example/", "all"),
+            ("http://page.example:81/", "all"),
+        ] {
+            let posture = posture(&["clone", url], &[], file);
+            assert_eq!(posture.proxy().unwrap().addr, addr, "{url}");
+        }
         let instead =
             format!("{file}[url \"ssh://git@page.example/\"]\ninsteadOf = http://page.example/\n");
         assert!(posture(&["clone", URL], &[], &instead).is_empty());

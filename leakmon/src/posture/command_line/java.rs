@@ -283,40 +283,21 @@ pub fn words(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::{
-        model::Process,
-        posture::{Posture, Programs},
+    use crate::posture::{
+        Posture,
+        testing::{Scene, shown},
     };
 
     fn posture(arguments: &[&str], variables: &[(&str, &str)]) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("j/conf")).unwrap();
-        fs::write(
-            dir.path().join("j/conf/net.properties"),
-            "# x\njava.net.useSystemProxies=false\nhttp.nonProxyHosts=localhost|127.*|[::1]\n",
-        )
-        .unwrap();
-        fs::write(dir.path().join("a"), "-Xmx1g\n-DsocksProxyHost=\"file\"\n").unwrap();
-        let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
-        let cmdline = [&["java"], arguments].concat();
-        let process = Process {
-            exe: Some("/j/bin/java".into()),
-            cmdline: Some(cmdline.iter().map(|&one| one.to_owned()).collect()),
-            ..Process::unread(1, None)
-        };
-        Posture::combine(told(&Subject {
-            process: &process,
-            view: &view,
-            programs: &Programs::default(),
-        }))
-    }
-
-    fn shown(posture: &Posture) -> String {
-        let proxy = posture.proxy().map(ToString::to_string).unwrap_or_default();
-        format!("{proxy} {:?}", posture.resolves())
+        let properties =
+            "# x\njava.net.useSystemProxies=false\nhttp.nonProxyHosts=localhost|127.*|[::1]\n";
+        Scene::new("/j/bin/java")
+            .args(arguments)
+            .variables(variables)
+            .file("j/conf/net.properties", properties)
+            .file("a", "-Xmx1g\n-DsocksProxyHost=\"file\"\n")
+            .posture(told)
     }
 
     #[test]

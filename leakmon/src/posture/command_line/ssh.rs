@@ -274,41 +274,20 @@ fn host_of(destination: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::{
-        model::Process,
-        posture::{Posture, Programs, View},
+    use crate::posture::{
+        Posture,
+        testing::{Scene, shown},
     };
 
     fn posture(arguments: &[&str], file: &str) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("h/.ssh/conf.d")).unwrap();
-        fs::write(dir.path().join("h/.ssh/config"), file).unwrap();
-        fs::write(
-            dir.path().join("h/.ssh/conf.d/a.conf"),
-            "Host included\nProxyCommand nc -X 5 -x inc:1 %h %p\n",
-        )
-        .unwrap();
-        let variables = [("HOME", "/h"), ("all_proxy", "socks5://ignored")];
-        let view = View::of_disk(dir.path(), Some(0)).with(&variables, &[]);
-        let cmdline = [&["ssh"], arguments].concat();
-        let process = Process {
-            exe: Some("/usr/bin/ssh".into()),
-            cmdline: Some(cmdline.iter().map(|&one| one.to_owned()).collect()),
-            ..Process::unread(1, None)
-        };
-        Posture::combine(told(&Subject {
-            process: &process,
-            view: &view,
-            programs: &Programs::default(),
-        }))
-    }
-
-    fn shown(posture: &Posture) -> String {
-        let proxy = posture.proxy().map(ToString::to_string).unwrap_or_default();
-        format!("{proxy} {:?}", posture.resolves())
+        let included = "Host included\nProxyCommand nc -X 5 -x inc:1 %h %p\n";
+        Scene::new("/usr/bin/ssh")
+            .args(arguments)
+            .variables(&[("HOME", "/h"), ("all_proxy", "socks5://ignored")])
+            .file("h/.ssh/config", file)
+            .file("h/.ssh/conf.d/a.conf", included)
+            .posture(told)
     }
 
     const FILE: &str = "\

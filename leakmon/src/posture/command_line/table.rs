@@ -114,14 +114,15 @@ fn last<'a>(arguments: &'a [String], options: &'a [String]) -> Option<(&'a str, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::posture::{Posture, Programs, View};
+    use crate::posture::{Posture, Programs, testing::Scene};
 
     fn posture(text: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Posture {
         let programs = Programs::parse(text, "t.toml").unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
-        let arguments: Vec<String> = arguments.iter().map(|&one| one.to_owned()).collect();
-        Posture::combine(told(&view, &programs.programs[0], &arguments))
+        let scene = Scene::new("/usr/bin/mytool")
+            .args(arguments)
+            .variables(variables);
+        let told = told(&scene.view(), &programs.programs[0], scene.arguments());
+        Posture::combine(told)
     }
 
     const TOOL: &str = r#"
@@ -180,15 +181,10 @@ advice = "use socks5h"
         let built_in = Programs::built_in();
         assert!(built_in.programs.len() >= 3, "programs.toml can be read");
         let posture = |name: &str, arguments: &[&str], variables: &[(&str, &str)]| {
-            let mut cmdline = vec![name.to_owned()];
-            cmdline.extend(arguments.iter().map(|&one| one.to_owned()));
-            let process = crate::model::Process {
-                exe: Some(format!("/usr/bin/{name}")),
-                cmdline: Some(cmdline),
-                ..crate::model::Process::unread(1, None)
-            };
-            let dir = tempfile::tempdir().unwrap();
-            let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
+            let scene = Scene::new(&format!("/usr/bin/{name}"))
+                .args(arguments)
+                .variables(variables);
+            let (process, view) = (scene.process(), scene.view());
             let (program, arguments) = built_in.find(&process).unwrap();
             Posture::combine(told(&view, program, arguments))
         };

@@ -262,33 +262,16 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::posture::{Posture, Programs};
+    use crate::posture::{Posture, testing::Scene};
 
     fn posture(arguments: &[&str], variables: &[(&str, &str)], rc: &str) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("h")).unwrap();
-        fs::write(dir.path().join("h/.wgetrc"), rc).unwrap();
-        let home = [("HOME", "/h")];
-        let view = View::of_disk(dir.path(), Some(0)).with(&[&home, variables].concat(), &[]);
-        let process = crate::model::Process {
-            exe: Some("/usr/bin/wget".into()),
-            cmdline: Some(
-                [&["wget"], arguments]
-                    .concat()
-                    .iter()
-                    .map(|&one| one.to_owned())
-                    .collect(),
-            ),
-            ..crate::model::Process::unread(1, None)
-        };
-        Posture::combine(told(&Subject {
-            process: &process,
-            view: &view,
-            programs: &Programs::default(),
-        }))
+        Scene::new("/usr/bin/wget")
+            .args(arguments)
+            .variable("HOME", "/h")
+            .variables(variables)
+            .file("h/.wgetrc", rc)
+            .posture(told)
     }
 
     const URL: &str = "http://page.example/";

@@ -130,34 +130,15 @@ fn of_variables(path: &str, set: &Variables) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{
-        model::Process,
-        posture::{Posture, Programs, View},
-    };
+    use crate::posture::{Posture, testing::Scene};
 
     fn posture(text: &str, arguments: &[&str]) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("etc/polipo")).unwrap();
-        fs::write(dir.path().join("etc/polipo/config"), text).unwrap();
-        let process = Process {
-            exe: Some("/usr/bin/polipo".into()),
-            cmdline: Some(
-                std::iter::once(&"polipo")
-                    .chain(arguments)
-                    .map(|&argument| argument.to_owned())
-                    .collect(),
-            ),
-            ..Process::unread(1, Some(0))
-        };
-        super::super::posture(&Subject {
-            process: &process,
-            view: &View::of_disk(dir.path(), Some(0)).with(&[("HOME", "/root")], &[]),
-            programs: &Programs::default(),
-        })
-        .unwrap()
+        Scene::new("/usr/bin/polipo")
+            .args(arguments)
+            .variable("HOME", "/root")
+            .file("etc/polipo/config", text)
+            .ask(super::super::posture)
+            .unwrap()
     }
 
     #[test]

@@ -376,41 +376,21 @@ fn of_rules(path: &str, rules: &[Rule]) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::{
-        model::Process,
-        posture::{Posture, Programs},
-    };
+    use crate::posture::{Posture, testing::Scene};
 
     /// The file of Debian's privoxy 3.0.34, without most of its comments.
     const DEBIAN: &str = include_str!("testdata/privoxy-config");
 
     /// The posture of a privoxy that was started with these arguments on a disk with these files.
     fn posture(arguments: &[&str], files: &[(&str, &[u8])]) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, content) in files {
-            let path = dir.path().join(path.trim_start_matches('/'));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        let process = Process {
-            exe: Some("/usr/sbin/privoxy".into()),
-            cmdline: Some(
-                std::iter::once(&"privoxy")
-                    .chain(arguments)
-                    .map(|&argument| argument.to_owned())
-                    .collect(),
-            ),
-            ..Process::unread(1, Some(0))
-        };
-        super::super::posture(&Subject {
-            process: &process,
-            view: &View::of_disk(dir.path(), Some(0)),
-            programs: &Programs::default(),
-        })
-        .unwrap()
+        Scene::new("/usr/sbin/privoxy")
+            .args(arguments)
+            .files(files)
+            .ask(super::super::posture)
+            .unwrap()
     }
 
     fn of(text: &str) -> Posture {

@@ -309,38 +309,17 @@ fn listens_on(value: &str, is_open: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{
-        model::Process,
-        posture::{Programs, Route},
-    };
+    use crate::posture::{Route, testing::Scene};
 
     /// The role of an ssh with these arguments, on a disk with these files.
     fn role(arguments: &[&str], files: &[(&str, &str)]) -> Option<String> {
-        let dir = tempfile::tempdir().unwrap();
-        let passwd = ("/etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n");
-        for (path, text) in files.iter().chain([&passwd]) {
-            let path = dir.path().join(path.trim_start_matches('/'));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let process = Process {
-            exe: Some("/usr/bin/ssh".into()),
-            cmdline: Some(
-                std::iter::once(&"ssh")
-                    .chain(arguments)
-                    .map(|&argument| argument.to_owned())
-                    .collect(),
-            ),
-            ..Process::unread(1, Some(1000))
-        };
-        let posture = super::super::posture(&Subject {
-            process: &process,
-            view: &View::of_disk(dir.path(), Some(1000)).with(&[("HOME", "/elsewhere")], &[]),
-            programs: &Programs::default(),
-        })?;
+        let posture = Scene::new("/usr/bin/ssh")
+            .uid(1000)
+            .args(arguments)
+            .variable("HOME", "/elsewhere")
+            .file("/etc/passwd", "me:x:1000:1000::/home/me:/bin/sh\n")
+            .files(files)
+            .ask(super::super::posture)?;
         assert_eq!(posture.route, Route::Untold);
         posture.role
     }

@@ -259,40 +259,17 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{
-        model::Process,
-        posture::{Programs, Route},
-    };
+    use crate::posture::{Route, testing::Scene};
 
     /// /usr/share/tor/tor-service-defaults-torrc of Debian's tor 0.4.9.
     const DEBIAN: &str = "DataDirectory /var/lib/tor\nPidFile /run/tor/tor.pid\nRunAsDaemon 1\nUser debian-tor\n\nControlSocket /run/tor/control GroupWritable RelaxDirModeCheck\nControlSocketsGroupWritable 1\nSocksPort unix:/run/tor/socks WorldWritable\nSocksPort 9050\n\nCookieAuthentication 1\n";
 
     fn role(arguments: &[&str], files: &[(&str, &str)]) -> String {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path.trim_start_matches('/'));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let process = Process {
-            exe: Some("/usr/bin/tor".into()),
-            cmdline: Some(
-                std::iter::once(&"tor")
-                    .chain(arguments)
-                    .map(|&argument| argument.to_owned())
-                    .collect(),
-            ),
-            ..Process::unread(1, Some(0))
-        };
-        let posture = super::super::posture(&Subject {
-            process: &process,
-            view: &View::of_disk(dir.path(), Some(0)),
-            programs: &Programs::default(),
-        })
-        .unwrap();
+        let posture = Scene::new("/usr/bin/tor")
+            .args(arguments)
+            .files(files)
+            .ask(super::super::posture)
+            .unwrap();
         assert_eq!(posture.route, Route::Untold);
         posture.role.unwrap()
     }

@@ -195,22 +195,20 @@ fn file_of_variable(view: &View, written: &str) -> Result<(String, Option<String
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::{model::Resolves, posture::Posture};
+    use crate::{
+        model::Resolves,
+        posture::{Posture, testing::Scene},
+    };
 
     const TORSOCKS: &str = "/usr/lib/x86_64-linux-gnu/torsocks/libtorsocks.so.0.0.0";
 
     fn combined(variables: &[(&str, &str)], mapped: Result<Vec<String>, Fault>) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("etc")).unwrap();
-        fs::write(
-            dir.path().join("etc/proxychains.conf"),
+        let scene = Scene::new("/bin/program").variables(variables).file(
+            "etc/proxychains.conf",
             "[ProxyList]\nsocks5 10.0.0.1 1080\n",
-        )
-        .unwrap();
-        let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
+        );
+        let view = scene.view();
         Posture::combine(of_libraries(&view, &named(&view), &mapped))
     }
 
@@ -270,14 +268,11 @@ mod tests {
 
     #[test]
     fn the_file_of_the_loader() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("etc")).unwrap();
-        fs::write(
-            dir.path().join("etc/ld.so.preload"),
+        let scene = Scene::new("/bin/program").file(
+            "etc/ld.so.preload",
             "/lib/other.so\n/usr/lib/libtsocks.so\n",
-        )
-        .unwrap();
-        let view = View::of_disk(dir.path(), Some(0));
+        );
+        let view = scene.view();
         assert_eq!(named(&view)[0].library, Library::Tsocks);
         assert_eq!(named(&view)[0].place, FILE);
     }

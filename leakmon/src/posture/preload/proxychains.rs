@@ -289,16 +289,14 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::*;
-    use crate::posture::Posture;
+    use crate::posture::{Posture, testing::Scene};
 
     /// The file of Debian's proxychains4 4.16, without most of its comments.
     const DEBIAN: &str = "# proxychains.conf  VER 4.x\n#\n#dynamic_chain\n#\nstrict_chain\n#\n#quiet_mode\n\nproxy_dns\n\n#proxy_dns_old\n#proxy_dns_daemon 127.0.0.1:1053\n\nremote_dns_subnet 224\n\ntcp_read_time_out 15000\ntcp_connect_time_out 8000\n\n# localnet 127.0.0.0/255.0.0.0\n\n#            \tsocks5\t192.168.67.78\t1080\tlamer\tsecret\n[ProxyList]\n# add proxy here ...\nsocks4 \t127.0.0.1 9050\n";
 
     fn of(text: &str) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("etc")).unwrap();
-        fs::write(dir.path().join("etc/proxychains4.conf"), text).unwrap();
-        let view = View::of_disk(dir.path(), Some(0));
+        let scene = Scene::new("/bin/program").file("etc/proxychains4.conf", text);
+        let view = scene.view();
         Posture::combine([told(&view, "/lib.so")])
     }
 
@@ -388,14 +386,12 @@ mod tests {
 
     #[test]
     fn which_file_wins() {
-        let dir = tempfile::tempdir().unwrap();
+        let scene = Scene::new("/bin/program");
         let write = |path: &str, port: u16| {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, format!("[ProxyList]\nsocks5 10.0.0.1 {port}\n")).unwrap();
+            scene.write(path, format!("[ProxyList]\nsocks5 10.0.0.1 {port}\n"));
         };
         let port = |variables: &[(&str, &str)]| {
-            let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
+            let view = scene.view().with(variables, &[]);
             told(&view, "/lib.so").route.proxy().map(|proxy| proxy.port)
         };
         let home = ("HOME", "/home/me");
@@ -414,9 +410,9 @@ mod tests {
             None,
             "started elsewhere"
         );
-        fs::write(dir.path().join("lib.so"), PORT_VARIABLE).unwrap();
+        scene.write("lib.so", PORT_VARIABLE);
         assert_eq!(port(&[home, (PORT_VARIABLE, "5")]), Some(5));
-        fs::write(dir.path().join("lib.so"), "").unwrap();
+        scene.write("lib.so", "");
         assert_eq!(port(&[home, (PORT_VARIABLE, "5")]), Some(3));
     }
 
@@ -426,13 +422,9 @@ mod tests {
             of("\0\u{fffd}[ProxyList]\n[ProxyList]\n").route,
             Route::Unknown(None)
         );
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("etc")).unwrap();
-        let path = dir.path().join("etc/proxychains.conf");
-        let read = || {
-            let view = View::of_disk(dir.path(), Some(0));
-            told(&view, "/lib.so").route
-        };
+        let scene = Scene::new("/bin/program").folder("etc");
+        let path = scene.path("etc/proxychains.conf");
+        let read = || told(&scene.view(), "/lib.so").route;
         fs::File::create(&path)
             .unwrap()
             .set_len(100 * 1024 * 1024)

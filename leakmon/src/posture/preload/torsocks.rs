@@ -154,22 +154,21 @@ fn parse_port(text: &str) -> Result<u16, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::posture::Posture;
+    use crate::posture::{Posture, testing::Scene};
 
     /// The file of Debian's torsocks 2.4.0, without most of its comments.
     const DEBIAN: &str = "# This is the configuration for libtorsocks\n\n# Default Tor address and port.\nTorAddress 127.0.0.1\nTorPort 9050\n\n# Tor hidden sites do not have real IP addresses.\nOnionAddrRange 127.42.42.0/24\n\n#SOCKS5Username <username>\n#SOCKS5Password <password>\n#AllowInbound 1\n#AllowOutboundLocalhost 1\n#IsolatePID 1\n";
 
     fn posture(text: Option<&[u8]>, variables: &[(&str, &str)], library: &[u8]) -> Posture {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("etc/tor")).unwrap();
+        let mut scene = Scene::new("/bin/program")
+            .variables(variables)
+            .folder("etc/tor")
+            .file("lib.so", library);
         if let Some(text) = text {
-            fs::write(dir.path().join("etc/tor/torsocks.conf"), text).unwrap();
+            scene = scene.file("etc/tor/torsocks.conf", text);
         }
-        fs::write(dir.path().join("lib.so"), library).unwrap();
-        let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
+        let view = scene.view();
         Posture::combine([told(&view, "/lib.so")])
     }
 

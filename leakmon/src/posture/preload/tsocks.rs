@@ -165,10 +165,8 @@ fn parse(text: &str) -> File {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-    use crate::posture::Posture;
+    use crate::posture::{Posture, testing::Scene};
 
     /// The file of Debian's tsocks 1.8beta5, without its comments.
     const DEBIAN: &str = "local = 192.168.0.0/255.255.255.0\nlocal = 10.0.0.0/255.0.0.0\n\npath {\n\treaches = 150.0.0.0/255.255.0.0\n\treaches = 150.1.0.0:80/255.255.0.0\n\tserver = 10.1.7.25\n\tserver_type = 5\n\tdefault_user = delius\n\tdefault_pass = hello\n}\n\nserver = 192.168.0.1\nserver_type = 5\nserver_port = 1080 \n";
@@ -228,11 +226,8 @@ mod tests {
 
     #[test]
     fn which_file_wins() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = |variables: &[(&str, &str)]| {
-            let view = View::of_disk(dir.path(), Some(0)).with(variables, &[]);
-            told(&view).route
-        };
+        let scene = Scene::new("/bin/program");
+        let host = |variables: &[(&str, &str)]| told(&scene.view().with(variables, &[])).route;
         let home = ("HOME", "/home/me");
         assert_eq!(host(&[home]), Route::Direct);
         for (path, port) in [
@@ -240,9 +235,7 @@ mod tests {
             ("home/me/.tsocks.conf", 2),
             ("x", 3),
         ] {
-            let file = dir.path().join(path);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, format!("server = 1.2.3.4\nserver_port = {port}\n")).unwrap();
+            scene.write(path, format!("server = 1.2.3.4\nserver_port = {port}\n"));
             let route = host(&[home]);
             assert_eq!(route.proxy().unwrap().port, port.min(2));
         }
