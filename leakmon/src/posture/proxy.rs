@@ -60,29 +60,63 @@ pub fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
     is_host.then(|| (host.to_owned(), port))
 }
 
-/// The text with the user and the password of every URL in it left out, to be shown as evidence.
+/// The text with the user and the password of every URL in it left out, and of every `user:password@host` without a
+/// scheme, to be shown as evidence. In doubt more is left out.
 #[must_use]
 pub fn without_password(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
-        out.push_str(before);
+        hide_plain(before, &mut out);
         out.push_str("://");
         let end = after
             .find(|c: char| c.is_whitespace() || "/?#\"';,".contains(c))
             .unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
-        match authority.rsplit_once('@') {
-            Some((_, host)) => {
+        if let Some((_, host)) = authority.rsplit_once('@') {
+            out.push_str("…@");
+            out.push_str(host);
+            rest = tail;
+        } else if let Some(at) = end_of_password(authority, after) {
+            out.push_str("…@");
+            rest = after.get(at + 1..).unwrap_or_default();
+        } else {
+            out.push_str(authority);
+            rest = tail;
+        }
+    }
+    hide_plain(rest, &mut out);
+    out
+}
+
+/// Where the `@` is behind a password that has a `/` or the like in it: what follows the colon is no port then.
+fn end_of_password(authority: &str, after: &str) -> Option<usize> {
+    let (_, port) = authority.rsplit_once(':')?;
+    if authority.ends_with(']') || !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let word = after.split(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+    let word = word
+        .map(|word| word.split("://").next().unwrap_or(word))
+        .next()?;
+    word.rfind('@')
+}
+
+/// Takes over text without schemes.
+fn hide_plain(text: &str, out: &mut String) {
+    for word in text.split_inclusive(|c: char| c.is_whitespace() || c == '"' || c == '\'') {
+        // `name=user:password@host`
+        let start = word.find('=').map_or(0, |at| at + 1);
+        let (name, value) = word.split_at(start);
+        match value.rsplit_once('@') {
+            Some((user, host)) if user.contains(':') => {
+                out.push_str(name);
                 out.push_str("…@");
                 out.push_str(host);
             }
-            None => out.push_str(authority),
+            _ => out.push_str(word),
         }
-        rest = tail;
     }
-    out.push_str(rest);
-    out
 }
 
 #[cfg(test)]
@@ -125,5 +159,19 @@ mod tests {
         );
         assert_eq!(without_password("socks5://h:1"), "socks5://h:1");
         assert_eq!(without_password("plain"), "plain");
+        for (text, shown) in [
+            ("http_proxy=me:secret@h:1", "http_proxy=…@h:1"),
+            ("--proxy me:se@cret@h:1 x", "--proxy …@h:1 x"),
+            ("socks5://me:se/cret@h:1/x", "socks5://…@h:1/x"),
+            ("\"http://me:#secret@h\"", "\"http://…@h\""),
+            ("http://h:1/x?a=b@c", "http://h:1/x?a=b@c"),
+            ("ssh -W %h:%p me@gate", "ssh -W %h:%p me@gate"),
+            (
+                "git@host:path, http://[::1]:8",
+                "git@host:path, http://[::1]:8",
+            ),
+        ] {
+            assert_eq!(without_password(text), shown);
+        }
     }
 }

@@ -85,6 +85,15 @@ pub struct Looked {
     stamp: Stamp,
 }
 
+#[cfg(test)]
+impl Looked {
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
 /// What one program sees. Everything that is looked at is noted, so that a change can be told.
 #[derive(Debug)]
 pub struct View {
@@ -207,7 +216,12 @@ impl View {
         };
         let refused = |errno| fault(path, errno);
         let mut names = Vec::new();
-        for entry in Dir::new(folder).map_err(refused)?.take(MAX_ENTRIES) {
+        for entry in Dir::new(folder).map_err(refused)? {
+            // What is not listed may be what counts.
+            if names.len() == MAX_ENTRIES {
+                let reason = format!("it has more than {MAX_ENTRIES} entries");
+                return Err(Fault::malformed(path, reason));
+            }
             let name = entry
                 .map_err(refused)?
                 .file_name()
@@ -466,6 +480,10 @@ impl View {
     /// # Errors
     /// When they cannot be read.
     pub fn mapped_files(&self) -> Result<Vec<String>, Fault> {
+        #[cfg(test)]
+        if !self.open_files.is_empty() {
+            return Ok(self.open_files.clone());
+        }
         let bytes = self.of_process("maps")?;
         let mut paths: Vec<String> = String::from_utf8_lossy(&bytes)
             .lines()

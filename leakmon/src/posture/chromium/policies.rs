@@ -17,6 +17,16 @@ const SEPARATE: [&str; 5] = [
     "ProxyBypassList",
 ];
 
+/// The other policies that are looked at; all else in a file is let go.
+const WANTED: [&str; 4] = [
+    "DnsOverHttpsMode",
+    "ProxyOverrideRules",
+    "ProxyPacMandatory",
+    "ProxySettings",
+];
+/// Files of a folder that are read.
+const MAX_FILES: usize = 256;
+
 /// What the files of one folder say.
 #[derive(Debug, Default)]
 pub struct Policies {
@@ -43,13 +53,20 @@ impl Policies {
                 return policies;
             }
         };
+        if names.len() > MAX_FILES {
+            let reason = format!("it has more than {MAX_FILES} files");
+            policies.unread.push(Fault::malformed(folder, reason));
+        }
         let mut merged: BTreeMap<String, (String, Value)> = BTreeMap::new();
-        for name in names {
+        for name in names.into_iter().take(MAX_FILES) {
             let path = format!("{folder}/{name}");
             match file(view, &path) {
                 Ok(values) => {
                     let with_path = |(key, value)| (key, (path.clone(), value));
-                    merged.extend(values.into_iter().map(with_path));
+                    let is_wanted = |(key, _): &(String, Value)| {
+                        WANTED.contains(&key.as_str()) || SEPARATE.contains(&key.as_str())
+                    };
+                    merged.extend(values.into_iter().filter(is_wanted).map(with_path));
                 }
                 Err(Fault::NoFile { .. }) => {}
                 Err(fault) => policies.unread.push(fault),

@@ -16,6 +16,9 @@ const RC: &str = "curlrc";
 /// Most configuration files that one may lead to another.
 const MAX_FILES: usize = 10;
 
+/// Most groups of transfers that are looked at.
+const MAX_GROUPS: usize = 64;
+
 /// The variables of an address: curl takes HTTP's in lower case only, since a web server passes a header of that name on
 /// (lib/url.c, `detect_proxy`).
 pub const READS: Reads<'_> = Reads {
@@ -82,6 +85,8 @@ struct Run<'a> {
     groups: Vec<Group>,
     files: usize,
     fault: Option<Fault>,
+    /// There are more groups than are looked at.
+    is_cut: bool,
 }
 
 /// What curl was told, the first counts.
@@ -92,6 +97,7 @@ pub fn told(subject: &Subject<'_>) -> Vec<Told> {
         groups: vec![Group::default()],
         files: 0,
         fault: None,
+        is_cut: false,
     };
     // Only the very first argument switches the file off.
     let is_off = arguments
@@ -135,6 +141,8 @@ impl Run<'_> {
     fn file(&mut self, path: &str) -> bool {
         self.files += 1;
         if self.files > MAX_FILES {
+            let fault = Fault::malformed(path, "one file leads to more than are read");
+            self.fault.get_or_insert(fault);
             return false;
         }
         match read(self.view, path) {
@@ -163,7 +171,11 @@ impl Run<'_> {
                 .last()
                 .is_some_and(|group| !group.addresses.is_empty())
             {
-                self.groups.push(Group::default());
+                if self.groups.len() < MAX_GROUPS {
+                    self.groups.push(Group::default());
+                } else {
+                    self.is_cut = true;
+                }
             }
             return;
         }
@@ -184,7 +196,7 @@ impl Run<'_> {
             }
             return;
         }
-        let Some(group) = self.groups.last_mut() else {
+        let Some(group) = self.groups.last_mut().filter(|_| !self.is_cut) else {
             return;
         };
         let setting = || Setting {
@@ -274,6 +286,12 @@ impl Run<'_> {
             told = told.and("curl", meaning);
         }
         let mut all = Vec::new();
+        if self.is_cut {
+            all.push(Told::unread(
+                SOURCE,
+                format!("it has more transfers (--next) than the {MAX_GROUPS} that are looked at"),
+            ));
+        }
         // An unread file could say otherwise, unless the command line comes after it.
         all.extend(
             self.fault

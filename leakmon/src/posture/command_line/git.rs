@@ -143,7 +143,7 @@ fn decide(view: &View, config: &Config<'_>, line: &Line<'_>) -> Vec<Told> {
         let told = explained(told);
         let advice = match &understood {
             Understood::Proxy(proxy) if proxy.resolves == Resolves::Local => {
-                let (key, leaving) = (&variable.key, leaving_names(proxy));
+                let (key, leaving) = (shown_key(variable), leaving_names(proxy));
                 Some(match variable.source {
                     "gitconfig" => {
                         let file = variable.place.trim_end_matches(": ");
@@ -206,16 +206,19 @@ fn bypass(view: &View) -> Bypass {
     READS.bypass(view)
 }
 
+/// The name of a variable, in which an address may stand.
+fn shown_key(variable: &Variable) -> String {
+    without_password(&variable.key.to_string())
+}
+
 fn detail(variable: &Variable) -> String {
-    let shown = without_password(&format!(
-        "{}{} = {}",
-        variable.place, variable.key, variable.value
-    ));
+    let key = shown_key(variable);
+    let shown = without_password(&format!("{}{key} = {}", variable.place, variable.value));
     match (
         variable.value.contains("://"),
         variable.value.rsplit_once('@'),
     ) {
-        (false, Some((_, host))) => format!("{}{} = …@{host}", variable.place, variable.key),
+        (false, Some((_, host))) => format!("{}{key} = …@{host}", variable.place),
         _ => shown,
     }
 }

@@ -106,8 +106,7 @@ impl<'a> Config<'a> {
 
     /// Reads a file and what it includes; one that is not there says nothing.
     pub fn file(&mut self, path: &str) {
-        self.files += 1;
-        if self.files > MAX_FILES {
+        if !self.counts(path) {
             return;
         }
         let text = match read(self.view, path) {
@@ -151,12 +150,32 @@ impl<'a> Config<'a> {
 
     /// Whether a condition holds is not worked out: it matters only when the file is about proxies.
     fn condition(&mut self, path: &str) {
-        if let Ok(Some(text)) = read(self.view, path) {
-            let about = parse(&text).iter().any(|(key, _)| is_about_proxies(key));
-            if about {
-                self.conditional = Some(format!("{path}: included under a condition"));
+        if !self.counts(path) {
+            return;
+        }
+        match read(self.view, path) {
+            Ok(Some(text)) => {
+                let about = parse(&text).iter().any(|(key, _)| is_about_proxies(key));
+                if about {
+                    self.conditional = Some(format!("{path}: included under a condition"));
+                }
+            }
+            Ok(None) => {}
+            Err(fault) => {
+                self.fault.get_or_insert(fault);
             }
         }
+    }
+
+    /// Counts a file; false when there were too many, of which something may count.
+    fn counts(&mut self, path: &str) -> bool {
+        self.files += 1;
+        let few = self.files <= MAX_FILES;
+        if !few {
+            let fault = Fault::malformed(path, "too many files lead to it");
+            self.fault.get_or_insert(fault);
+        }
+        few
     }
 }
 

@@ -50,16 +50,16 @@ pub fn told(subject: &Subject<'_>) -> Vec<Told> {
     }
     properties.extend(of_variable(view, "JAVA_TOOL_OPTIONS"));
     properties.extend(of_variable(view, "JDK_JAVA_OPTIONS"));
-    match of_command_line(view, subject.arguments()) {
-        Ok(own) => properties.extend(own),
-        Err(unreadable) => fault = Some(unreadable),
-    }
+    let mut doubt = None;
+    properties.extend(of_command_line(view, subject.arguments(), &mut doubt));
     properties.extend(of_variable(view, "_JAVA_OPTIONS"));
     let mut all = decide(&properties);
     if all.is_empty() {
         all.extend(fault.map(|fault| Told::unread(FILE, fault)));
         all.extend(environment::unread(view));
     }
+    // What it says counts instead of what stands before it.
+    all.splice(0..0, doubt.map(|fault| Told::unread(SOURCE, fault)));
     all
 }
 
@@ -191,7 +191,7 @@ fn of_variable(view: &View, name: &str) -> Vec<Property> {
 
 /// The options up to the program's class, which are Java's own; `@file` stands for more of them (java(1), "java Command-Line
 /// Argument Files").
-fn of_command_line(view: &View, arguments: &[String]) -> Result<Vec<Property>, Fault> {
+fn of_command_line(view: &View, arguments: &[String], doubt: &mut Option<Fault>) -> Vec<Property> {
     const WITH_VALUE: [&str; 13] = [
         "-cp",
         "-classpath",
@@ -212,9 +212,13 @@ fn of_command_line(view: &View, arguments: &[String]) -> Result<Vec<Property>, F
     while let Some(argument) = arguments.next() {
         if let Some(path) = argument.strip_prefix('@') {
             let text = match view.absolute(path) {
-                Some(path) => read(view, &path)?,
-                None => None,
+                Some(path) => read(view, &path),
+                None => Ok(None),
             };
+            let text = text.unwrap_or_else(|fault| {
+                *doubt = Some(fault);
+                None
+            });
             let place = format!("{path}: ");
             let options = words(text.as_deref().unwrap_or_default());
             found.extend(
@@ -230,7 +234,7 @@ fn of_command_line(view: &View, arguments: &[String]) -> Result<Vec<Property>, F
             break;
         }
     }
-    Ok(found)
+    found
 }
 
 /// The defaults that come with this Java: conf/net.properties beside bin, in Java 8 lib/net.properties.

@@ -19,7 +19,7 @@ pub fn told(subject: &Subject<'_>) -> Vec<Told> {
     let options = subject
         .arguments()
         .iter()
-        .take_while(|argument| *argument != "--proxy-auth" && *argument != "-P")
+        .take_while(|argument| !argument.starts_with("--proxy-auth") && *argument != "-P")
         .cloned()
         .collect::<Vec<_>>()
         .join(" ");
@@ -77,6 +77,29 @@ pub fn proxy(program: &str, arguments: &[String]) -> Option<ProxySetting> {
         _ => return None,
     };
     setting(address?, scheme, port, resolves)
+}
+
+/// A command as evidence: what it gives ncat as the user and the password is left out.
+#[must_use]
+pub fn without_auth(command: &str) -> String {
+    const OPTION: &str = "--proxy-auth";
+    let mut out = String::with_capacity(command.len());
+    let mut rest = command;
+    while let Some((before, after)) = rest.split_once(OPTION) {
+        let value = after.trim_start_matches(|c: char| c == '=' || c.is_whitespace());
+        let end = match value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+            Some(quote) => value
+                .get(1..)
+                .and_then(|inner| Some(inner.find(quote)? + 2)),
+            None => value.find(char::is_whitespace),
+        };
+        out.push_str(before);
+        out.push_str(OPTION);
+        out.push_str(" …");
+        rest = end.and_then(|end| value.get(end..)).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
 }
 
 /// ncat(1): `--proxy-dns` is `remote` unless it is said; SOCKS4 has no names.
@@ -142,5 +165,39 @@ mod tests {
                 .unwrap_or_default();
             assert_eq!(shown, expected, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn passwords() {
+        for (command, shown) in [
+            ("ncat --proxy-auth me:secret %h", "ncat --proxy-auth … %h"),
+            ("ncat --proxy-auth=me:secret", "ncat --proxy-auth …"),
+            (
+                "ncat --proxy-auth 'me:a secret' %h",
+                "ncat --proxy-auth … %h",
+            ),
+            ("ncat --proxy-auth 'me:secret", "ncat --proxy-auth …"),
+            ("nc %h", "nc %h"),
+        ] {
+            assert_eq!(without_auth(command), shown);
+        }
+        let process = crate::model::Process {
+            exe: Some("/usr/bin/ncat".to_owned()),
+            cmdline: Some(
+                ["ncat", "--proxy", "h:1", "--proxy-auth=me:secret", "a", "1"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
+            ..crate::model::Process::unread(7, Some(0))
+        };
+        let said = format!(
+            "{:?}",
+            told(&Subject {
+                process: &process,
+                view: &crate::posture::View::closed(&process),
+                programs: &crate::posture::Programs::default(),
+            })
+        );
+        assert!(said.contains("h:1") && !said.contains("secret"), "{said}");
     }
 }

@@ -1,10 +1,10 @@
 //! ssh's configuration files, as far as can be told from outside (ssh_config(5)): the first value of a keyword counts.
 
-use super::{read, ssh};
+use super::{nc, read, ssh};
 use crate::posture::{Fault, View, without_password};
 
-/// Most files that one may include.
-const MAX_FILES: usize = 64;
+/// Most files, and patterns for files, that one may include.
+const MAX_FILES: usize = 128;
 
 /// The keywords that count here.
 const KEYWORDS: [&str; 6] = [
@@ -71,7 +71,7 @@ impl<'a> Config<'a> {
                 keyword: keyword.to_owned(),
                 value: value.to_owned(),
                 source,
-                written: without_password(written),
+                written: nc::without_auth(&without_password(written)),
             });
         }
     }
@@ -105,8 +105,7 @@ impl<'a> Config<'a> {
     }
 
     fn read(&mut self, path: &str, is_machines: bool, outer: Block) {
-        self.files += 1;
-        if self.files > MAX_FILES {
+        if !self.counts(path) {
             return;
         }
         let text = match read(self.view, path) {
@@ -128,6 +127,10 @@ impl<'a> Config<'a> {
                 "match" => block = narrowed(outer, self.match_block(&value)),
                 "include" if block != Block::No => {
                     for pattern in value.split_whitespace() {
+                        // A pattern costs a look at a folder, whether it covers a file or not.
+                        if !self.counts(path) {
+                            return;
+                        }
                         for path in self.included(pattern.trim_matches('"'), is_machines) {
                             self.read(&path, is_machines, block);
                         }
@@ -138,6 +141,17 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// Counts a file or a pattern for files; false when there were too many, of which something may count.
+    fn counts(&mut self, path: &str) -> bool {
+        self.files += 1;
+        let few = self.files <= MAX_FILES;
+        if !few && self.way().is_none() {
+            let fault = Fault::malformed(path, "it leads to more files than are read");
+            self.fault.get_or_insert(fault);
+        }
+        few
+    }
+
     fn line(&mut self, block: Block, keyword: &str, value: &str, written: &str) {
         match block {
             Block::Yes => self.take(keyword, value, ssh::FILE, written),
@@ -145,7 +159,7 @@ impl<'a> Config<'a> {
             Block::Unclear => {
                 let is_way = keyword == "proxycommand" || keyword == "proxyjump";
                 if is_way && self.way().is_none() && self.unclear.is_none() {
-                    self.unclear = Some(without_password(written));
+                    self.unclear = Some(nc::without_auth(&without_password(written)));
                 }
             }
         }

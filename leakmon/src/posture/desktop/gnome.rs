@@ -21,6 +21,8 @@ use crate::{
 const ROOT: &str = "/system/proxy/";
 /// The default of `ignore-hosts` (gsettings-desktop-schemas, org.gnome.system.proxy.gschema.xml).
 const IGNORED: [&str; 3] = ["localhost", "127.0.0.0/8", "::1"];
+/// Most databases of a profile: they are held in memory together.
+const MAX_DATABASES: usize = 16;
 /// The default of the port for `http:`; that of the others is none.
 const HTTP_PORT: i32 = 8080;
 
@@ -277,6 +279,12 @@ fn databases(view: &View) -> Result<Store, Fault> {
             }
             _ => continue,
         };
+        if store.len() == MAX_DATABASES {
+            return Err(Fault::malformed(
+                "dconf's profile",
+                format!("it names more than {MAX_DATABASES} databases"),
+            ));
+        }
         if let Some(bytes) = view.bytes(&path)? {
             store.push(Source {
                 path,

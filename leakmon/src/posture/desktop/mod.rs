@@ -12,6 +12,9 @@ pub use kde::kde;
 use super::{Bypass, Fault, Language, Route, Subject, Told, View, proxy::Written};
 use crate::model::{Evidence, Leak, ProxySetting, Resolves};
 
+/// Most entries of a list of folders in a variable.
+const MAX_LIST: usize = 256;
+
 /// As evidence names it.
 pub const SOURCE: &str = "desktop";
 
@@ -130,7 +133,9 @@ pub fn kind_of(view: &View) -> Option<Kind> {
 /// The entries of a list that colons separate.
 fn list<'a>(view: &'a View, variable: &str) -> impl Iterator<Item = &'a str> {
     let list = view.variable(variable).unwrap_or_default();
-    list.split(':').filter(|entry| !entry.is_empty())
+    list.split(':')
+        .filter(|entry| !entry.is_empty())
+        .take(MAX_LIST)
 }
 
 /// The settings of the desktop that a program runs in; `None` when there is no such desktop, or its settings are not

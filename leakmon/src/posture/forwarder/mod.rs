@@ -52,8 +52,14 @@ pub fn posture(subject: &Subject<'_>) -> Option<Posture> {
     Some(posture)
 }
 
+/// The longest pattern that is looked at (PATH_MAX).
+const MAX_PATTERN: usize = 4096;
+
 /// Whether a pattern with `*` and `?` covers a text.
 fn glob(pattern: &str, text: &str) -> bool {
+    if pattern.len() > MAX_PATTERN {
+        return false;
+    }
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut next) = (0, 0);

@@ -163,6 +163,8 @@ struct Found {
     clears: Option<bool>,
     /// Files that were read.
     files: usize,
+    /// Patterns for files that were followed.
+    patterns: usize,
 }
 
 impl Found {
@@ -245,6 +247,11 @@ fn read(
             "match" => *active = value.eq_ignore_ascii_case("all"),
             "include" if *active && depth < MAX_DEPTH => {
                 for pattern in value.split_whitespace() {
+                    // A pattern costs a look at a folder, whether it covers a file or not.
+                    found.patterns += 1;
+                    if found.patterns > MAX_FILES {
+                        return;
+                    }
                     for path in included(view, pattern.trim_matches('"'), folder) {
                         // A block that begins in an included file ends with it.
                         let mut active = true;

@@ -12,7 +12,7 @@ const MAX_LINES: usize = 10_000;
 /// Files that include one another.
 const MAX_DEPTH: usize = 4;
 /// Files that are read in all.
-const MAX_FILES: usize = 256;
+const MAX_FILES: usize = 512;
 /// Options of the command line that are followed by no value (tor(1), "Command-line options").
 const WITHOUT_VALUE: [&str; 10] = [
     "allow-missing-torrc",
@@ -141,7 +141,9 @@ fn read(
             if out.len() < MAX_LINES {
                 out.extend(set(key, value));
             }
-        } else if depth < MAX_DEPTH {
+        } else if depth < MAX_DEPTH && *files < MAX_FILES {
+            // An empty folder costs a look, too.
+            *files += 1;
             for path in included(view, value.trim().trim_matches('"'))? {
                 *files += 1;
                 if *files < MAX_FILES

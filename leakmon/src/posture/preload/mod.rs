@@ -52,19 +52,30 @@ struct Named {
 /// What such libraries were told, the one that takes a connection first before the others; nothing without one.
 pub fn told(subject: &Subject<'_>) -> Vec<Told> {
     let view = subject.view;
-    let named = named(view);
+    // That of a program that has ended is as good as none.
+    let (file, doubt) = match view.text(FILE) {
+        Ok(file) => (file.unwrap_or_default(), None),
+        Err(Fault::Gone { .. }) => (String::new(), None),
+        Err(fault) => (String::new(), Some(fault)),
+    };
+    let named = named(view, &file);
     // Of a program whose environment is known the memory is looked at only when there is a reason.
-    if named.is_empty() && view.environment_fault().is_none() {
+    if named.is_empty() && view.environment_fault().is_none() && doubt.is_none() {
         return Vec::new();
     }
-    of_libraries(view, &named, &view.mapped_files())
+    let mapped = view.mapped_files();
+    let mut told = of_libraries(view, &named, &mapped);
+    // What is mapped tells all that the file could.
+    if let (Some(fault), true) = (doubt, mapped.is_err()) {
+        told.push(Told::unread(SOURCE, fault));
+    }
+    told
 }
 
 /// The libraries that the loader was told of, in the order in which it loads them.
-fn named(view: &View) -> Vec<Named> {
+fn named(view: &View, file: &str) -> Vec<Named> {
     let variable = view.variable(VARIABLE).unwrap_or_default();
     // Whether the loader heeds the file shows in what is mapped.
-    let file = view.text(FILE).ok().flatten().unwrap_or_default();
     let in_variable = variable
         .split([' ', ':'])
         .map(|path| (VARIABLE, path.to_owned()));
@@ -201,6 +212,29 @@ mod tests {
         posture::{Posture, testing::Scene},
     };
 
+    fn file(view: &View) -> String {
+        view.text(FILE).ok().flatten().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_leaves_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/ld.so.preload")).unwrap();
+        let process = crate::model::Process::unread(7, Some(0));
+        let told = |view: &View| {
+            let subject = Subject {
+                process: &process,
+                view,
+                programs: &crate::posture::Programs::default(),
+            };
+            super::told(&subject)
+        };
+        let view = View::of_disk(dir.path(), Some(0));
+        assert_eq!(told(&view)[0].route, Route::Unknown(None));
+        // What is mapped says more than the file.
+        assert!(told(&view.with(&[], &["/lib/libc.so.6"])).is_empty());
+    }
+
     const TORSOCKS: &str = "/usr/lib/x86_64-linux-gnu/torsocks/libtorsocks.so.0.0.0";
 
     fn combined(variables: &[(&str, &str)], mapped: Result<Vec<String>, Fault>) -> Posture {
@@ -209,7 +243,7 @@ mod tests {
             "[ProxyList]\nsocks5 10.0.0.1 1080\n",
         );
         let view = scene.view();
-        Posture::combine(of_libraries(&view, &named(&view), &mapped))
+        Posture::combine(of_libraries(&view, &named(&view, &file(&view)), &mapped))
     }
 
     #[test]
@@ -273,7 +307,7 @@ mod tests {
             "/lib/other.so\n/usr/lib/libtsocks.so\n",
         );
         let view = scene.view();
-        assert_eq!(named(&view)[0].library, Library::Tsocks);
-        assert_eq!(named(&view)[0].place, FILE);
+        assert_eq!(named(&view, &file(&view))[0].library, Library::Tsocks);
+        assert_eq!(named(&view, &file(&view))[0].place, FILE);
     }
 }
