@@ -8,6 +8,8 @@ mod desktop;
 mod environment;
 mod firefox;
 mod forwarder;
+#[cfg(test)]
+mod hostile;
 pub mod installed;
 pub mod machine;
 pub mod observed;
