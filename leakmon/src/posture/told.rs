@@ -10,6 +10,13 @@ use crate::{
     time::Timestamp,
 };
 
+/// Pieces of evidence kept of each kind.
+const MAX_EVIDENCE: usize = 64;
+/// Characters kept of one.
+const MAX_DETAIL: usize = 600;
+/// Rules kept of a bypass list: each name that is asked for is held against all of them.
+const MAX_RULES: usize = 4096;
+
 /// Where a program's connections go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
@@ -126,8 +133,31 @@ impl Posture {
                 told.route
             };
         }
+        posture.bound();
         posture.leaks.splice(0..0, posture.own_lookups());
         posture
+    }
+
+    /// Files of megabytes may say a lot: it is kept with every app, and recorded.
+    fn bound(&mut self) {
+        for list in [&mut self.evidence, &mut self.overruled] {
+            list.truncate(MAX_EVIDENCE);
+            for evidence in list {
+                if let Some((end, _)) = evidence.detail.char_indices().nth(MAX_DETAIL) {
+                    evidence.detail.truncate(end);
+                    evidence.detail.push('…');
+                }
+            }
+        }
+        self.others.truncate(MAX_EVIDENCE);
+        self.leaks.truncate(MAX_EVIDENCE);
+        if self.bypass.rules.len() > MAX_RULES {
+            // A name that a rule left out would cover must not count as leaked.
+            self.bypass.rules.clear();
+            self.route = Route::Unknown(self.route.proxy().cloned());
+            let detail = format!("its list has more than {MAX_RULES} rules and is not kept");
+            self.evidence.push(Evidence::new("bypass", detail));
+        }
     }
 
     /// The leak that the route itself is.
@@ -302,6 +332,26 @@ mod tests {
         ]);
         assert_eq!(below.resolves(), Resolves::Remote);
         assert!(Posture::combine([]).is_empty());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut told = everything("file", "a", Resolves::Local);
+        for number in 0..10_000 {
+            told = told.and("file", format!("{number} {}", "ü".repeat(10_000)));
+            told.bypass.rules.push(format!("{number}.example"));
+        }
+        let posture = Posture::combine([told]);
+        assert!(posture.evidence.len() <= MAX_EVIDENCE + 1);
+        assert!(
+            posture
+                .evidence
+                .iter()
+                .all(|piece| piece.detail.chars().count() <= MAX_DETAIL + 1)
+        );
+        assert!(posture.bypass.rules.is_empty());
+        assert_eq!(posture.resolves(), Resolves::Unknown);
+        assert!(posture.leaks.iter().all(|leak| !leak.certain));
     }
 
     #[test]
