@@ -11,6 +11,7 @@ mod forwarder;
 #[cfg(test)]
 mod hostile;
 pub mod installed;
+mod letters;
 pub mod machine;
 pub mod observed;
 mod pac;

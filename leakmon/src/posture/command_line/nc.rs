@@ -4,7 +4,7 @@
 use super::SOURCE;
 use crate::{
     model::{ProxySetting, Resolves},
-    posture::{Route, Subject, Told, proxy::host_and_port, without_password},
+    posture::{Route, Subject, Told, letters::apart, proxy::host_and_port, without_password},
 };
 
 /// Letters of nc's options that take a value.
@@ -51,22 +51,10 @@ pub fn proxy(program: &str, arguments: &[String]) -> Option<ProxySetting> {
         let Some(letters) = argument.strip_prefix('-').filter(|rest| !rest.is_empty()) else {
             continue;
         };
-        for (at, letter) in letters.char_indices() {
-            if !WITH_VALUE.contains(letter) {
-                continue;
-            }
-            let after = letters.get(at + letter.len_utf8()..).unwrap_or_default();
-            let value = if after.is_empty() {
-                arguments.next().map_or("", String::as_str)
-            } else {
-                after
-            };
-            match letter {
-                'x' => address = Some(value),
-                'X' => protocol = value,
-                _ => {}
-            }
-            break;
+        match apart(letters, WITH_VALUE, &mut arguments).1 {
+            Some(('x', value)) => address = Some(value),
+            Some(('X', value)) => protocol = value,
+            _ => {}
         }
     }
     // nc(1): 1080 for SOCKS, 3128 for HTTPS; seen with 1.219: -X 4 asks for the address, -X 5 and connect do not.

@@ -4,7 +4,9 @@
 use super::{SOURCE, nc, ssh_config::Config};
 use crate::{
     model::{Leak, ProxySetting, Resolves},
-    posture::{Fault, Route, Subject, Told, proxy::host_and_port, without_password},
+    posture::{
+        Fault, Route, Subject, Told, letters::apart, proxy::host_and_port, without_password,
+    },
 };
 
 use super::java::words;
@@ -226,33 +228,20 @@ impl<'a> Line<'a> {
                 ended = true;
                 continue;
             }
-            for (at, letter) in letters.char_indices() {
-                if !WITH_VALUE.contains(letter) {
-                    continue;
-                }
-                let after = letters.get(at + letter.len_utf8()..).unwrap_or_default();
-                let value = if after.is_empty() {
-                    arguments.next().map_or("", String::as_str)
-                } else {
-                    after
-                };
-                match letter {
-                    'F' => line.file = Some(value),
-                    'J' => line.options.push((
-                        "proxyjump".to_owned(),
-                        value.to_owned(),
-                        format!("-J {value}"),
-                    )),
-                    'o' => {
-                        if let Some((keyword, given)) = super::ssh_config::keyword_and_value(value)
-                        {
-                            let written = without_password(&format!("-o {value}"));
-                            line.options.push((keyword, given, written));
-                        }
+            match apart(letters, WITH_VALUE, &mut arguments).1 {
+                Some(('F', value)) => line.file = Some(value),
+                Some(('J', value)) => line.options.push((
+                    "proxyjump".to_owned(),
+                    value.to_owned(),
+                    format!("-J {value}"),
+                )),
+                Some(('o', value)) => {
+                    if let Some((keyword, given)) = super::ssh_config::keyword_and_value(value) {
+                        let written = without_password(&format!("-o {value}"));
+                        line.options.push((keyword, given, written));
                     }
-                    _ => {}
                 }
-                break;
+                _ => {}
             }
         }
         line

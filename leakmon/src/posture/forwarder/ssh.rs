@@ -3,7 +3,7 @@
 //! The options are those of ssh(1) (OpenSSH 9.2), the configuration files those of ssh_config(5).
 
 use super::{Forwarder, glob};
-use crate::posture::{Subject, View};
+use crate::posture::{Subject, View, letters::apart};
 
 /// Options of one letter that are followed by a value.
 const WITH_VALUE: &str = "BDEFIJLOPQRSWbceilmopw";
@@ -96,27 +96,16 @@ fn command_line(arguments: &[String]) -> Command {
             options_end = true;
             continue;
         }
-        for (at, letter) in cluster.char_indices() {
-            if !WITH_VALUE.contains(letter) {
-                command.is_open |= letter == 'g';
-                command.is_other |= letter == 'G' || letter == 'V';
-                continue;
-            }
-            let rest = cluster.get(at + letter.len_utf8()..).unwrap_or_default();
-            let value = if rest.is_empty() {
-                arguments.next().map(String::as_str).unwrap_or_default()
-            } else {
-                rest
-            };
-            match letter {
-                'D' => command.forwards.push(value.to_owned()),
-                'F' => command.file = Some(value.to_owned()),
-                'o' => command.options.extend(keyword(value)),
-                // Asks a running ssh, lists what it knows, or is a pipe: -W clears all forwards.
-                'O' | 'Q' | 'W' => command.is_other = true,
-                _ => {}
-            }
-            break;
+        let (flags, option) = apart(cluster, WITH_VALUE, &mut arguments);
+        command.is_open |= flags.contains('g');
+        command.is_other |= flags.contains(['G', 'V']);
+        match option {
+            Some(('D', value)) => command.forwards.push(value.to_owned()),
+            Some(('F', value)) => command.file = Some(value.to_owned()),
+            Some(('o', value)) => command.options.extend(keyword(value)),
+            // Asks a running ssh, lists what it knows, or is a pipe: -W clears all forwards.
+            Some(('O' | 'Q' | 'W', _)) => command.is_other = true,
+            _ => {}
         }
     }
     command
