@@ -118,6 +118,8 @@ pub struct Detector {
     unfollowed: Option<(Timestamp, u64)>,
     apps: LruCache<ProcessId, AppState>,
     sessions: VecDeque<Session>,
+    /// Those that were said without a reply, to what is not known to be a proxy: a late reply still tells.
+    unanswered: VecDeque<Session>,
     counts: Counts,
     queries: u64,
     findings: u64,
@@ -132,6 +134,7 @@ impl Default for Detector {
             unfollowed: None,
             apps: LruCache::new(MAX_APPS),
             sessions: VecDeque::new(),
+            unanswered: VecDeque::new(),
             counts: Counts::default(),
             queries: 0,
             findings: 0,
@@ -152,9 +155,11 @@ impl Detector {
             Payload::Dns(_, dns) => self.answer(message, dns, &mut out),
             Payload::ProxyRequest(request) => self.request(message, request, who, &mut out),
             Payload::ProxyReply(reply) => self.reply(message, *reply, who, &mut out),
-            Payload::NoProxy => self
-                .sessions
-                .retain(|session| session.cookie != message.cookie),
+            Payload::NoProxy => {
+                for sessions in [&mut self.sessions, &mut self.unanswered] {
+                    sessions.retain(|session| session.cookie != message.cookie);
+                }
+            }
             Payload::Undecoded => self.counts.undecoded(),
         }
         out
@@ -234,16 +239,17 @@ impl Detector {
         out
     }
 
-    /// Nothing came back: a proxy that is slow looks like this, and nothing else that was sent such a request does.
+    /// Nothing came back yet. Silence proves nothing: there may be no proxy at the other end, or a slow one.
     fn say_oldest_session(&mut self, out: &mut Vec<Report>) {
-        if let Some(Session {
-            session, unproven, ..
-        }) = self.sessions.pop_front()
-        {
-            if let Some(who) = unproven {
-                self.is_proxied(&who, &session, out);
+        let Some(waiting) = self.sessions.pop_front() else {
+            return;
+        };
+        out.push(Report::Proxy(waiting.session.clone()));
+        if waiting.unproven.is_some() {
+            if self.unanswered.len() == MAX_SESSIONS {
+                self.unanswered.pop_front();
             }
-            out.push(Report::Proxy(session));
+            self.unanswered.push_back(waiting);
         }
     }
 
@@ -503,11 +509,14 @@ impl Detector {
         if let Some(who) = who {
             self.app(who).answers_like_a_proxy(message.peer.into());
         }
-        let Some(index) = self
-            .sessions
-            .iter()
-            .position(|waiting| waiting.cookie == message.cookie)
-        else {
+        let is_it = |waiting: &Session| waiting.cookie == message.cookie;
+        let Some(index) = self.sessions.iter().position(is_it) else {
+            if let Some(index) = self.unanswered.iter().position(is_it)
+                && let Some(late) = self.unanswered.remove(index)
+                && let Some(who) = late.unproven
+            {
+                self.is_proxied(&who, &late.session, out);
+            }
             return;
         };
         let unproven = self.sessions.get_mut(index).and_then(|waiting| {

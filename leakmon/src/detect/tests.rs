@@ -415,18 +415,35 @@ fn what_is_answered_otherwise_is_no_proxy() {
 }
 
 #[test]
-fn a_proxy_that_is_slow_to_answer_is_one_all_the_same() {
+fn silence_proves_nothing_and_a_late_reply_does() {
     let mut run = Run::of(direct());
     run.lookup(1, "page.example", &[PAGE]);
     run.request(PROXY, None, Some(PAGE));
-    run.tick(1);
+    run.tick(60);
+    let sessions = |run: &Run| {
+        let is_session = |report: &&Report| matches!(report, Report::Proxy(_));
+        run.said.iter().filter(is_session).count()
+    };
+    assert_eq!(sessions(&run), 1);
     assert!(run.findings().is_empty());
-    run.tick(2);
+    run.reply(PROXY, Some(true));
     assert_eq!(run.findings()[0].confidence, Confidence::Proven);
-    let mut ended = Run::of(direct());
-    ended.lookup(1, "page.example", &[PAGE]);
-    ended.request(PROXY, None, Some(PAGE));
-    assert!(ended.finish(), "the run's end is the end of waiting too");
+    assert_eq!(sessions(&run), 1, "it was said already");
+
+    let mut silent = Run::of(direct());
+    silent.lookup(1, "page.example", &[PAGE]);
+    silent.request(PROXY, None, Some(PAGE));
+    silent.tick(60);
+    assert!(!silent.finish());
+    assert_eq!(silent.verdicts(), [("page.example", Verdict::NoProxy)]);
+
+    let mut other = Run::of(direct());
+    other.lookup(1, "page.example", &[PAGE]);
+    other.request(PROXY, None, Some(PAGE));
+    other.tick(60);
+    other.say(2, PROXY, Payload::NoProxy);
+    other.reply(PROXY, Some(true));
+    assert!(!other.finish(), "it has shown that it is no proxy");
 }
 
 #[test]
@@ -564,6 +581,7 @@ fn the_summary_counts_the_last_word() {
     let mut run = Run::of(direct());
     run.lookup(1, "page.example", &[PAGE]);
     run.request(PROXY, None, Some(PAGE));
+    run.reply(PROXY, Some(true));
     run.finish();
     let Some(Report::Summary(summary)) = run.said.last() else {
         panic!("no summary");

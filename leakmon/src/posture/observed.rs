@@ -48,3 +48,53 @@ pub fn note(known: &mut Vec<Observed>, endpoint: Endpoint, protocol: ProxyProtoc
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(port: u16) -> Endpoint {
+        Endpoint {
+            addr: [127, 0, 0, 1].into(),
+            port,
+        }
+    }
+
+    #[test]
+    fn each_proxy_once_with_the_first_and_the_last_time() {
+        let mut known = Vec::new();
+        let second = 1_000_000_000;
+        for (port, protocol, at) in [
+            (9050, ProxyProtocol::Socks5, 10),
+            (9050, ProxyProtocol::Socks5, 30),
+            (9050, ProxyProtocol::Socks5, 20),
+            (9050, ProxyProtocol::Socks4, 40),
+            (8118, ProxyProtocol::HttpConnect, 50),
+        ] {
+            note(&mut known, endpoint(port), protocol, Timestamp(at * second));
+        }
+        let details: Vec<String> = known.iter().map(|known| known.evidence().detail).collect();
+        assert_eq!(
+            details,
+            [
+                "spoke SOCKS5 with 127.0.0.1:9050, last at 1970-01-01T00:00:30.000000000Z",
+                "spoke SOCKS4 with 127.0.0.1:9050",
+                "spoke HTTP with 127.0.0.1:8118",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_program_that_tries_every_port_is_bounded() {
+        let mut known = Vec::new();
+        for port in 0..1000 {
+            note(
+                &mut known,
+                endpoint(port),
+                ProxyProtocol::Socks4,
+                Timestamp(1),
+            );
+        }
+        assert_eq!(known.len(), MAX_PROXIES);
+    }
+}

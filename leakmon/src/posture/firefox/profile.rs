@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn profiles_of_a_list() {
         let text = "[Install4F96D1932A9F858E]\nDefault=a.default-esr\nLocked=1\n\n[Profile1]\nName=default\n\
-                    IsRelative=1\nPath=b.default\nDefault=1\n\n[Profile0]\nName=work\nIsRelative=0\nPath=/data/work/\n\n\
+                    IsRelative=1\nPath=b.default\nDefault=1\n\n[Profile0]\nName=work\nIsRelative=0\nPath=/data/own/\n\n\
                     [General]\nStartWithLastProfile=1\n[Profile2]\nName=nowhere";
         let profile = |name: &str, folder: &str| Profile {
             name: name.to_owned(),
@@ -218,7 +218,7 @@ mod tests {
             listed(text, "/r"),
             [
                 profile("default", "/r/b.default"),
-                profile("work", "/data/work")
+                profile("work", "/data/own")
             ]
         );
         for end in 0..text.len() {
