@@ -32,6 +32,23 @@ pub const KIND_ARGUMENTS: u32 = 4;
 /// [`Head::kind`]: a [`ProcessEvent`]: the process made another one, whose pid is in [`Head::detail`].
 pub const KIND_FORK: u32 = 5;
 
+/// [`Head::kind`]: a [`ConnectEvent`]: a process connects over TCP to another machine.
+pub const KIND_CONNECT: u32 = 6;
+
+/// [`Head::kind`]: a [`ServiceEvent`]: a process sends to a service of this machine that looks up names.
+pub const KIND_SERVICE: u32 = 7;
+
+/// [`ServiceEvent::service`]: systemd-resolved, over its varlink socket.
+pub const SERVICE_RESOLVED: u32 = 1;
+/// [`ServiceEvent::service`]: nscd.
+pub const SERVICE_NSCD: u32 = 2;
+
+/// Bytes of a Unix socket's path that are compared, with the NUL that ends it.
+pub const SOCKET_PATH_LEN: usize = 48;
+/// Bytes kept of what is sent to a service: a name has 255 at most (RFC 1035 section 2.3.4), in JSON perhaps six times as
+/// many (RFC 8259 section 7).
+pub const REQUEST_LEN: usize = 2048;
+
 /// Bytes kept of a program's path when it is started.
 pub const PATH_LEN: usize = 256;
 /// Arguments kept when a program is started.
@@ -193,6 +210,44 @@ pub struct ArgumentsEvent {
     pub environment: [u8; ARGUMENTS_LEN + ARGUMENT_LEN],
 }
 
+/// A process connects over TCP to an address that is not of the loopback network.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ConnectEvent {
+    /// [`KIND_CONNECT`].
+    pub head: Head,
+    /// Cookie of the socket.
+    pub cookie: u64,
+    /// The process.
+    pub owner: Owner,
+    /// The address; an IPv4 one is in the first four bytes.
+    pub destination: [u8; 16],
+    /// 4 or 6: the hook's, so an IPv4 address may be one mapped into IPv6 (RFC 4291 section 2.5.5.2).
+    pub ip_version: u32,
+    /// The port in host order.
+    pub port: u32,
+}
+
+/// A process sends to a service of this machine.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ServiceEvent {
+    /// [`KIND_SERVICE`].
+    pub head: Head,
+    /// The process.
+    pub owner: Owner,
+    /// [`SERVICE_RESOLVED`] or [`SERVICE_NSCD`].
+    pub service: u32,
+    /// Bytes that are sent.
+    pub sent_len: u32,
+    /// Bytes of [`Self::payload`] in use: as many, or fewer when there is no room for all.
+    pub payload_len: u32,
+    /// 0.
+    pub padding: u32,
+    /// What is sent.
+    pub payload: [u8; REQUEST_LEN],
+}
+
 /// What a packet is; its payload follows in the same slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -254,5 +309,7 @@ const _: () = assert!(size_of::<Owner>() == 40);
 const _: () = assert!(size_of::<OwnerSlot>() == 56);
 const _: () = assert!(size_of::<PacketHeader>() == 136);
 const _: () = assert!(size_of::<ProcessEvent>() == 56);
+const _: () = assert!(size_of::<ConnectEvent>() == 88);
+const _: () = assert!(size_of::<ServiceEvent>() == 72 + REQUEST_LEN);
 const _: () = assert!(size_of::<Lost>() == 16);
 const _: () = assert!(size_of::<PacketSlot<SMALL_PAYLOAD>>() == 136 + SMALL_PAYLOAD);

@@ -9,6 +9,7 @@
 #![feature(core_intrinsics)]
 #![allow(internal_features)]
 
+mod connect;
 mod emit;
 mod headers;
 mod interface;
@@ -17,6 +18,7 @@ mod owner;
 mod packet;
 mod process;
 mod proxy;
+mod service;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use leakmon_common::{Lost, OwnerSlot, PORT_WORDS, SENDER_IS_OWNER};
+use leakmon_common::{Lost, OwnerSlot, PORT_WORDS, SENDER_IS_OWNER, SOCKET_PATH_LEN};
 
 /// Socket cookie → owner. Least recently used entries give way when it is full: the owner is then unknown, never wrong.
 #[map]
@@ -23,6 +23,14 @@ pub static PROXIED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0
 /// comparisons: the verifier would walk each of these for each variable.
 #[map]
 pub static VARIABLES: HashMap<[u8; 8], u8> = HashMap::with_max_entries(64, 0);
+
+/// Path of a Unix socket, with zeros behind it → the service that listens there, filled by the agent.
+#[map]
+pub static SERVICE_PATHS: HashMap<[u8; SOCKET_PATH_LEN], u32> = HashMap::with_max_entries(16, 0);
+
+/// Process id (upper half) and descriptor → the service that it was connected to last.
+#[map]
+pub static SERVICE_SOCKETS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(8192, 0);
 
 /// Bitmap of the DNS ports, filled by the agent: bit `port % 64` of word `port / 64`.
 #[map]

@@ -18,7 +18,10 @@ use aya_ebpf::{
 };
 use leakmon_common::{COMM_LEN, Owner, OwnerSlot, SENDER_BY_PID, SENDER_BY_TASK};
 
-use crate::maps::{OWNERS, PROXIED, SENDER, TASKS};
+use crate::{
+    connect,
+    maps::{OWNERS, PROXIED, SENDER, TASKS},
+};
 
 /// Lets the kernel go on: 0 would refuse the system call.
 const ALLOW: i32 = 1;
@@ -45,6 +48,7 @@ pub fn sock_release(ctx: SockContext) -> i32 {
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
     remember(ctx.as_ptr());
+    connect::over_ipv4(ctx.sock_addr);
     ALLOW
 }
 
@@ -52,6 +56,7 @@ pub fn connect4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(connect6)]
 pub fn connect6(ctx: SockAddrContext) -> i32 {
     remember(ctx.as_ptr());
+    connect::over_ipv6(ctx.sock_addr);
     ALLOW
 }
 

@@ -131,6 +131,10 @@ pub enum Transport {
     Udp,
     /// DNS over TCP (RFC 7766).
     Tcp,
+    /// Asked of systemd-resolved over its varlink socket, as nss-resolve does.
+    Varlink,
+    /// Asked of nscd over its socket.
+    Nscd,
 }
 
 impl Transport {
@@ -140,7 +144,71 @@ impl Transport {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Varlink => "varlink",
+            Self::Nscd => "nscd",
         }
+    }
+
+    /// Whether it goes over a Unix socket. Answers on it are not seen.
+    #[must_use]
+    pub fn is_service(self) -> bool {
+        matches!(self, Self::Varlink | Self::Nscd)
+    }
+}
+
+/// A service of this machine that looks up names for others over a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Service {
+    /// systemd-resolved, over varlink (org.varlink.service, systemd's src/resolve/resolved-varlink.c).
+    Resolved,
+    /// glibc's name service cache daemon (nscd(8)).
+    Nscd,
+}
+
+impl Service {
+    /// How a question travels to it.
+    #[must_use]
+    pub fn transport(self) -> Transport {
+        match self {
+            Self::Resolved => Transport::Varlink,
+            Self::Nscd => Transport::Nscd,
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Resolved => "/run/systemd/resolve/io.systemd.Resolve",
+            Self::Nscd => "/run/nscd/socket",
+        }
+    }
+}
+
+/// A place of this machine where a resolver may listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// UDP.
+    Udp(SocketAddr),
+    /// TCP.
+    Tcp(SocketAddr),
+    /// The Unix socket of a service.
+    Service(Service),
+}
+
+/// Where a resolver was asked: an address, or the path of a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
+pub enum ResolverAddr {
+    /// An address.
+    Ip(IpAddr),
+    /// The path of a Unix socket.
+    Path(&'static str),
+}
+
+impl From<IpAddr> for ResolverAddr {
+    fn from(addr: IpAddr) -> Self {
+        Self::Ip(addr)
     }
 }
 
@@ -148,13 +216,22 @@ impl Transport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Resolver {
     /// Address asked.
-    pub addr: IpAddr,
-    /// Port asked.
+    pub addr: ResolverAddr,
+    /// Port asked; 0 for a Unix socket.
     pub port: u16,
     /// Interface through which the question left.
     pub interface: Option<String>,
     /// The process of this machine that listens there.
     pub process: Option<Arc<Process>>,
+}
+
+impl std::fmt::Display for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.addr {
+            ResolverAddr::Ip(addr) => SocketAddr::new(addr, self.port).fmt(f),
+            ResolverAddr::Path(path) => f.write_str(path),
+        }
+    }
 }
 
 /// What leakmon makes of a query.
@@ -354,6 +431,36 @@ pub enum FindingKind {
     SelfResolution,
     /// A name left the machine that DNS must never be asked for: `.onion` (RFC 7686), `.i2p`.
     SpecialName,
+    /// A program that was told to reach everything through a proxy connected past it.
+    ProxyBypass,
+    /// A proxy was given an address that no lookup of the program's was answered with: perhaps one that stood in a page
+    /// or was typed, so no leak by itself.
+    LiteralAddress,
+}
+
+impl FindingKind {
+    /// The word used in output.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SelfResolution => "self-resolution",
+            Self::SpecialName => "special-name",
+            Self::ProxyBypass => "proxy-bypass",
+            Self::LiteralAddress => "literal-address",
+        }
+    }
+
+    /// Whether it is about connections or requests, and not about queries.
+    #[must_use]
+    pub fn is_of_connections(self) -> bool {
+        matches!(self, Self::ProxyBypass | Self::LiteralAddress)
+    }
+
+    /// Whether a finding of this kind says that something leaked.
+    #[must_use]
+    pub fn is_leak(self) -> bool {
+        self != Self::LiteralAddress
+    }
 }
 
 /// How bad.
@@ -454,6 +561,16 @@ impl Evidence {
     }
 }
 
+/// A piece of evidence of a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// When it happened; `null` for what was written before.
+    pub ts: Option<Timestamp>,
+    /// What it is.
+    #[serde(flatten)]
+    pub evidence: Evidence,
+}
+
 /// A verdict with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -474,14 +591,16 @@ pub struct Finding {
     pub app: Option<Arc<App>>,
     /// The process that sent the query; `null` likewise.
     pub process: Option<Actor>,
-    /// The name that leaked.
+    /// The name that leaked; for a connection or a request with a bare address of which no single name is known, that address.
     pub name: String,
+    /// How often it happened: queries, connections or requests.
+    pub count: u64,
     /// Ids of the queries that leaked it, the first of them when there are many.
     pub queries: Vec<String>,
     /// The proxy that was to be used; `null` for a special name when none is known.
     pub proxy: Option<ProxySetting>,
     /// The chain of evidence, in the order in which things happened.
-    pub evidence: Vec<Evidence>,
+    pub evidence: Vec<Link>,
     /// What to change.
     pub advice: String,
 }
@@ -528,8 +647,10 @@ pub struct Summary {
     pub apps: Vec<AppSummary>,
     /// Findings.
     pub findings: u64,
-    /// Events lost.
+    /// Events lost on their way from the kernel.
     pub lost: u64,
+    /// Queries whose answers could not be waited for any longer, because too many others waited.
+    pub unfollowed: u64,
     /// Messages to or from a DNS port that could not be read as DNS.
     pub undecoded: u64,
 }

@@ -6,13 +6,13 @@ use leakmon_common::Owner;
 use lru::LruCache;
 
 use crate::{
-    capture::Event,
-    detect::{Detector, Who},
-    model::{Actor, Process, ProcessId, Report, Setup},
+    capture::{Event, Request},
+    detect::{Detector, Local, Who},
+    model::{Actor, Place, Process, ProcessId, Report, Service, Setup, Transport},
     posture::{Posture, Programs, Subject, View, posture_of},
     process::{Table, app_of},
     time::Timestamp,
-    wire::{Decoder, Message},
+    wire::{Decoder, Message, Payload, nscd, varlink},
 };
 
 /// Processes of which is remembered what was worked out.
@@ -62,6 +62,8 @@ pub struct Pipeline {
     whos: LruCache<u32, (Arc<Process>, Who)>,
     /// The apps' postures that events brought, by first process.
     postures: LruCache<ProcessId, Arc<Posture>>,
+    /// Network namespace and place → the first process of the app that listens there, and whether it is watched.
+    listeners: LruCache<(u64, Place), (Option<ProcessId>, bool)>,
     decoder: Decoder,
     table: Table,
     detector: Detector,
@@ -75,6 +77,7 @@ impl Pipeline {
         Self {
             whos: LruCache::new(MAX_WHOS),
             postures: LruCache::new(MAX_WHOS),
+            listeners: LruCache::new(MAX_WHOS),
             decoder: Decoder::default(),
             table: Table::default(),
             detector: Detector::default(),
@@ -90,6 +93,25 @@ impl Pipeline {
                 Vec::new()
             }
             Event::Posture { at, first, posture } => self.posture(at, first, posture),
+            Event::Listener {
+                netns,
+                place,
+                first,
+                watched,
+                ..
+            } => {
+                self.listeners.put((netns, place), (first, watched));
+                Vec::new()
+            }
+            Event::Connect(connect) => {
+                let who = self.who(&connect.owner);
+                if !self.filter.lets_pass(&mut self.table, Some(&who)) {
+                    return Vec::new();
+                }
+                self.detector
+                    .connected(connect.at, connect.destination, &who)
+            }
+            Event::Request(request) => self.service(&request),
             Event::Packet(packet) => self
                 .decoder
                 .decode(&packet)
@@ -115,10 +137,75 @@ impl Pipeline {
 
     fn message(&mut self, message: &Message) -> Vec<Report> {
         let who = message.owner.as_ref().map(|owner| self.who(owner));
+        let local = self.hears(message, who.as_ref());
         if !self.filter.lets_pass(&mut self.table, who.as_ref()) {
+            // What a resolver asks is what shows whether a question was sent on.
+            return match &who {
+                Some(who) if self.detector.is_resolver(&who.app) => {
+                    self.detector.aside(message, who, local.as_ref())
+                }
+                _ => Vec::new(),
+            };
+        }
+        self.detector.message(message, who.as_ref(), local.as_ref())
+    }
+
+    /// What was asked of a service of this machine.
+    fn service(&mut self, request: &Request) -> Vec<Report> {
+        let who = self.who(&request.owner);
+        if !self.filter.lets_pass(&mut self.table, Some(&who)) {
             return Vec::new();
         }
-        self.detector.message(message, who.as_ref())
+        let lookups = match request.service {
+            Service::Resolved => varlink::lookups(&request.payload),
+            Service::Nscd => nscd::lookups(&request.payload),
+        };
+        let Ok(questions) = lookups else {
+            self.detector.undecoded();
+            return Vec::new();
+        };
+        let local = self.listener(&who, Place::Service(request.service));
+        self.detector.service(
+            request.at,
+            request.service,
+            &questions,
+            Some(&who),
+            local.as_ref(),
+        )
+    }
+
+    /// The resolver of this machine that hears a question.
+    fn hears(&mut self, message: &Message, who: Option<&Who>) -> Option<Local> {
+        let Payload::Dns(transport, dns) = &message.payload else {
+            return None;
+        };
+        if message.escaped || dns.answer.is_some() {
+            return None;
+        }
+        let place = match transport {
+            Transport::Tcp => Place::Tcp(message.peer),
+            _ => Place::Udp(message.peer),
+        };
+        self.listener(who?, place)
+    }
+
+    fn listener(&mut self, who: &Who, place: Place) -> Option<Local> {
+        let key = (who.actor.process.netns?, place);
+        let (first, watched) = *self.listeners.get(&key)?;
+        let process = self
+            .table
+            .get(first?.pid)
+            .filter(|process| Some(process.id()) == first)?;
+        let (app, first) = app_of(&mut self.table, &process);
+        let who = Who {
+            posture: self.posture_of(&first),
+            actor: Actor {
+                process,
+                thread: None,
+            },
+            app,
+        };
+        Some(Local { who, watched })
     }
 
     fn posture(&mut self, at: Timestamp, first: ProcessId, posture: Arc<Posture>) -> Vec<Report> {

@@ -3,13 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use leakmon_common::{
-    ArgumentsEvent, EGRESS, Head, INGRESS, KIND_ARGUMENTS, KIND_EXEC, KIND_EXIT, KIND_FORK,
-    KIND_PACKET, Owner, PacketHeader, ProcessEvent, REASON_DNS, REASON_PROXY,
+    ArgumentsEvent, ConnectEvent, EGRESS, Head, INGRESS, KIND_ARGUMENTS, KIND_CONNECT, KIND_EXEC,
+    KIND_EXIT, KIND_FORK, KIND_PACKET, KIND_SERVICE, Owner, PacketHeader, ProcessEvent, REASON_DNS,
+    REASON_PROXY, ServiceEvent,
 };
 use zerocopy::FromBytes;
 
-use super::{Direction, Packet, Reason, Record};
-use crate::{model::Transport, process::Arguments, time::BootClock};
+use super::{Connect, Direction, Packet, Reason, Record, Request, services};
+use crate::{
+    model::{Service, Transport},
+    process::Arguments,
+    time::BootClock,
+};
 
 /// A record of the ring buffer; `None` when it is none that this agent knows.
 pub fn decode(record: &[u8], clock: &BootClock) -> Option<Record> {
@@ -28,8 +33,40 @@ pub fn decode(record: &[u8], clock: &BootClock) -> Option<Record> {
             let (event, _) = ArgumentsEvent::read_from_prefix(record).ok()?;
             Some(Record::Arguments(event.owner, arguments(&event)))
         }
+        KIND_CONNECT => {
+            let (event, _) = ConnectEvent::read_from_prefix(record).ok()?;
+            Some(Record::Connect(Connect {
+                at: clock.wall(event.head.boot_ns),
+                cookie: event.cookie,
+                owner: event.owner,
+                destination: address(event.ip_version, &event.destination, event.port)?,
+            }))
+        }
+        KIND_SERVICE => request(record, clock).map(Record::Request),
         _ => None,
     }
+}
+
+fn request(record: &[u8], clock: &BootClock) -> Option<Request> {
+    let (event, _) = ServiceEvent::read_from_prefix(record).ok()?;
+    let is_it = |service: &Service| services::number(*service) == event.service;
+    Some(Request {
+        at: clock.wall(event.head.boot_ns),
+        owner: event.owner,
+        service: [Service::Resolved, Service::Nscd].into_iter().find(is_it)?,
+        sent_len: event.sent_len,
+        payload: event.payload.get(..event.payload_len as usize)?.to_vec(),
+    })
+}
+
+/// An address as the kernel programs write it; IPv4 mapped into IPv6 is IPv4.
+fn address(ip_version: u32, bytes: &[u8; 16], port: u32) -> Option<SocketAddr> {
+    let ip: IpAddr = match ip_version {
+        4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        6 => Ipv6Addr::from(*bytes).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
 }
 
 fn arguments(event: &ArgumentsEvent) -> Arguments {
@@ -56,14 +93,6 @@ fn arguments(event: &ArgumentsEvent) -> Arguments {
 fn packet(record: &[u8], clock: &BootClock) -> Option<Packet> {
     let (header, payload) = PacketHeader::read_from_prefix(record).ok()?;
     let payload = payload.get(..header.payload_len as usize)?;
-    let address = |bytes: &[u8; 16], port: u32| {
-        let ip: IpAddr = match header.ip_version {
-            4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
-            6 => Ipv6Addr::from(*bytes).into(),
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
-    };
     Some(Packet {
         at: clock.wall(header.head.boot_ns),
         cookie: header.cookie,
@@ -83,8 +112,12 @@ fn packet(record: &[u8], clock: &BootClock) -> Option<Packet> {
             6 => Transport::Tcp,
             _ => return None,
         },
-        source: address(&header.source, header.source_port)?,
-        destination: address(&header.destination, header.destination_port)?,
+        source: address(header.ip_version, &header.source, header.source_port)?,
+        destination: address(
+            header.ip_version,
+            &header.destination,
+            header.destination_port,
+        )?,
         ifindex: header.ifindex,
         interface: None,
         sequence: header.tcp_sequence,

@@ -59,6 +59,23 @@ pub fn holders(wanted: &HashSet<u32>) -> io::Result<Holders> {
     Ok(holders)
 }
 
+/// The processes that hold one of these sockets, each once.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn holding(wanted: &HashSet<u32>) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    for pid in namespaces::pids()? {
+        if read(pid, wanted).is_ok_and(|held| !held.inodes.is_empty()) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
 /// The wanted sockets of one process.
 struct Held {
     inodes: HashSet<u32>,

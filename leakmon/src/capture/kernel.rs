@@ -12,6 +12,7 @@ use aya::{
 };
 use leakmon_common::{
     Lost, OwnerSlot, PORT_WORDS, PROXY_VARIABLES, SENDER_BY_PID, SENDER_BY_TASK, SENDER_IS_OWNER,
+    SOCKET_PATH_LEN,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -21,7 +22,7 @@ use super::{
     links::{self, Interface},
     machine,
     namespaces::{self, Namespaces},
-    seed, tracefs,
+    seed, services, tracefs,
 };
 use crate::time::{BootClock, Timestamp, boot_ns};
 
@@ -31,7 +32,7 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../leakmon-ebpf/leakmon.bpf
 static OBJECT: &[u8] = include_bytes_aligned!("../../../target/ebpf-log/leakmon.bpf.o");
 
 /// The programs of the object: name, and the hook as the kernel calls it.
-pub const HOOKS: [(&str, &str); 13] = [
+pub const HOOKS: [(&str, &str); 16] = [
     ("exec", "sched_process_exec"),
     ("exit", "sched_process_exit"),
     ("sock_create", "cgroup/sock_create"),
@@ -45,10 +46,15 @@ pub const HOOKS: [(&str, &str); 13] = [
     (INTERFACE, "tcx/egress"),
     (ARGUMENTS, "sched_process_exec, stack"),
     ("newtask", "task_newtask"),
+    ("service_connect", "sys_enter_connect"),
+    ("service_sendto", "sys_enter_sendto"),
+    ("service_sendmsg", "sys_enter_sendmsg"),
 ];
 
 /// The hooks without which queries and their senders are not seen; the others leave a [`Degradation`].
 const NEEDED_HOOKS: usize = 10;
+/// The last hooks see what services are asked over Unix sockets.
+const SERVICE_HOOKS: usize = 3;
 
 /// The program that is attached to interfaces instead of the cgroup.
 const INTERFACE: &str = "interface";
@@ -86,6 +92,14 @@ pub enum Degradation {
     /// Copies of processes are not told.
     #[error("a copy of a process that is gone at once may not be known: {reason}")]
     Forks {
+        /// What the kernel said.
+        reason: String,
+    },
+    /// What services are asked over Unix sockets is not seen.
+    #[error(
+        "names asked of systemd-resolved or nscd over their own sockets are not seen: {reason}"
+    )]
+    Services {
         /// What the kernel said.
         reason: String,
     },
@@ -180,6 +194,10 @@ impl Kernel {
         let interfaces = links::interfaces(&namespaces);
         degradations.extend(watch_interfaces(&mut programs, &namespaces, &interfaces));
         degradations.extend(watch_forks(&mut programs));
+        // Every system call of the machine pays for these, so they are for machines with such a service alone.
+        if services::are_there(&namespaces) {
+            degradations.extend(watch_services(&mut programs)?);
+        }
         // After the hooks: a socket made in between has its owner from them, and keeps it.
         degradations.extend(seed_owners(&mut programs, &namespaces)?);
         let clock = BootClock::now();
@@ -315,6 +333,26 @@ fn watch_forks(programs: &mut Ebpf) -> Option<Degradation> {
             _ => Err("no such program".to_owned()),
         });
     attached.err().map(|reason| Degradation::Forks { reason })
+}
+
+/// Has told what services are asked over Unix sockets.
+fn watch_services(programs: &mut Ebpf) -> Result<Option<Degradation>, CaptureError> {
+    let mut paths: HashMap<_, [u8; SOCKET_PATH_LEN], u32> = map(programs, "SERVICE_PATHS")?;
+    for (path, service) in services::keys() {
+        paths.insert(path, service, 0).map_err(load_error)?;
+    }
+    let mut attach = |name: &str, hook: &str| {
+        load_one(programs, name).map_err(|error| describe(&error))?;
+        match programs.program_mut(name) {
+            Some(Program::TracePoint(program)) => tracefs::attach(program, hook),
+            _ => Err("no such program".to_owned()),
+        }
+    };
+    // Where a socket leads to has to be known before what is sent there.
+    let refused = HOOKS[HOOKS.len() - SERVICE_HOOKS..]
+        .iter()
+        .find_map(|(name, hook)| attach(name, hook).err());
+    Ok(refused.map(|reason| Degradation::Services { reason }))
 }
 
 /// Tells the kernel programs whose the sockets are that were open before.

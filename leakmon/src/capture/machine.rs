@@ -97,6 +97,15 @@ pub fn cgroup_id(path: &Path) -> Option<(u64, u32)> {
     (level > 0).then_some((id, u32::try_from(level).ok()?))
 }
 
+/// A cgroup's path in the hierarchy, as proc_pid_cgroup(5) has it; `None` for the root.
+#[must_use]
+pub fn below_the_root(path: &Path) -> Option<String> {
+    let root = cgroup2_mount()?.canonicalize().ok()?;
+    let path = path.canonicalize().ok()?;
+    let below = path.strip_prefix(root).ok()?.to_str()?;
+    (!below.is_empty()).then(|| format!("/{below}"))
+}
+
 /// An I/O error in words, without its number.
 #[must_use]
 pub fn plain(error: &std::io::Error) -> String {

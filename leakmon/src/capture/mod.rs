@@ -5,10 +5,12 @@ mod error;
 mod holders;
 mod kernel;
 mod links;
+mod listeners;
 pub mod machine;
 pub mod namespaces;
 pub mod recording;
 pub mod seed;
+pub mod services;
 mod sock_diag;
 mod tracefs;
 
@@ -19,13 +21,17 @@ use leakmon_common::Owner;
 pub use error::CaptureError;
 pub use kernel::{Degradation, Kernel, Options, Trial, try_hooks};
 pub use links::Interface;
+pub use listeners::Listeners;
 
 use crate::{
-    model::{Process, ProcessId, Transport},
+    model::{Place, Process, ProcessId, Service, Transport},
     posture::Posture,
     process::Arguments,
     time::Timestamp,
 };
+
+/// The loopback interface's index in every network namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
+pub const LOOPBACK: u32 = 1;
 
 /// Which way a packet goes, as its socket sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +92,43 @@ impl Packet {
     }
 }
 
+/// A process connects over TCP to another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// When it asked the kernel to.
+    pub at: Timestamp,
+    /// Cookie of the socket.
+    pub cookie: u64,
+    /// The process.
+    pub owner: Owner,
+    /// Where to.
+    pub destination: SocketAddr,
+}
+
+/// A process sends to a service of this machine that looks up names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// When it was sent.
+    pub at: Timestamp,
+    /// The process.
+    pub owner: Owner,
+    /// The service.
+    pub service: Service,
+    /// Bytes that were sent.
+    pub sent_len: u32,
+    /// The bytes, or the beginning of them.
+    pub payload: Vec<u8>,
+}
+
 /// A record of the kernel programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A packet of interest.
     Packet(Packet),
+    /// A process connects to another machine.
+    Connect(Connect),
+    /// A process sends to a service.
+    Request(Request),
     /// A process made another one, of this pid.
     Fork(Owner, u32),
     /// What the program was started with that a process is about to run.
@@ -115,8 +153,25 @@ pub enum Event {
         /// What it was told.
         posture: Arc<Posture>,
     },
+    /// Who listens where questions of this machine's programs go that do not leave it.
+    Listener {
+        /// When it was looked up.
+        at: Timestamp,
+        /// Inode of the network namespace.
+        netns: u64,
+        /// Where.
+        place: Place,
+        /// The first process of the app that listens; `None` when it cannot be told.
+        first: Option<ProcessId>,
+        /// Whether what that app sends on is within what is watched.
+        watched: bool,
+    },
     /// A packet of interest.
     Packet(Packet),
+    /// A process connects to another machine.
+    Connect(Connect),
+    /// A process sends to a service of this machine.
+    Request(Request),
     /// Events that found no room on their way up.
     Loss {
         /// When it was noticed.
@@ -141,9 +196,13 @@ impl Event {
         match self {
             Self::Process(_) => None,
             Self::Packet(packet) => Some(packet.at),
-            Self::Posture { at, .. } | Self::Loss { at, .. } | Self::Tick(at) | Self::End(at) => {
-                Some(*at)
-            }
+            Self::Connect(connect) => Some(connect.at),
+            Self::Request(request) => Some(request.at),
+            Self::Posture { at, .. }
+            | Self::Listener { at, .. }
+            | Self::Loss { at, .. }
+            | Self::Tick(at)
+            | Self::End(at) => Some(*at),
         }
     }
 }

@@ -16,16 +16,17 @@ use std::{
 use leakmon_common::{COMM_LEN, Owner};
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, Event, Packet, Reason, machine};
+use super::{Connect, Direction, Event, Packet, Reason, Request, machine};
 use crate::{
-    model::{Process, ProcessId, Transport},
+    model::{Place, Process, ProcessId, Service, Transport},
     posture::Posture,
     time::Timestamp,
 };
 
 const MAGIC: &[u8; 8] = b"leakmon\n";
-/// The format that is written. Format 1, which is read too, has no postures.
-const VERSION: u32 = 2;
+/// The format that is written. Older ones are read too: format 1 has no postures, format 2 no listeners, connections and
+/// requests of services.
+const VERSION: u32 = 3;
 /// Longest content of a block. Writing keeps to a fraction of it; a longer one is damage, not data.
 const MAX_BLOCK: u32 = 16 * 1024 * 1024;
 /// A block is closed when it has this many bytes.
@@ -330,6 +331,26 @@ enum Recorded {
         /// With what it is made of ([`crate::posture::Posture`]): a change of those types is a new format too.
         posture: Arc<Posture>,
     },
+    Listener {
+        at: u64,
+        netns: u64,
+        place: Place,
+        first: Option<(u32, Option<u64>)>,
+        watched: bool,
+    },
+    Connect {
+        at: u64,
+        cookie: u64,
+        owner: RecordedOwner,
+        destination: SocketAddr,
+    },
+    Request {
+        at: u64,
+        owner: RecordedOwner,
+        service: Service,
+        sent_len: u32,
+        payload: Vec<u8>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -378,6 +399,32 @@ struct RecordedOwner {
     comm: [u8; COMM_LEN],
 }
 
+impl From<Owner> for RecordedOwner {
+    fn from(owner: Owner) -> Self {
+        Self {
+            seen_ns: owner.seen_ns,
+            tgid: owner.tgid,
+            tid: owner.tid,
+            uid: owner.uid,
+            gid: owner.gid,
+            comm: owner.comm,
+        }
+    }
+}
+
+impl From<RecordedOwner> for Owner {
+    fn from(owner: RecordedOwner) -> Self {
+        Self {
+            seen_ns: owner.seen_ns,
+            tgid: owner.tgid,
+            tid: owner.tid,
+            uid: owner.uid,
+            gid: owner.gid,
+            comm: owner.comm,
+        }
+    }
+}
+
 impl From<&Event> for Recorded {
     fn from(event: &Event) -> Self {
         match event {
@@ -400,14 +447,7 @@ impl From<&Event> for Recorded {
             Event::Packet(packet) => Self::Packet(RecordedPacket {
                 at: packet.at.0,
                 cookie: packet.cookie,
-                owner: packet.owner.map(|owner| RecordedOwner {
-                    seen_ns: owner.seen_ns,
-                    tgid: owner.tgid,
-                    tid: owner.tid,
-                    uid: owner.uid,
-                    gid: owner.gid,
-                    comm: owner.comm,
-                }),
+                owner: packet.owner.map(RecordedOwner::from),
                 ingress: packet.direction == Direction::Ingress,
                 proxied: packet.reason == Reason::Proxy,
                 tcp: packet.transport == Transport::Tcp,
@@ -425,6 +465,32 @@ impl From<&Event> for Recorded {
                 pid: first.pid,
                 started_ns: first.started_ns,
                 posture: Arc::clone(posture),
+            },
+            Event::Listener {
+                at,
+                netns,
+                place,
+                first,
+                watched,
+            } => Self::Listener {
+                at: at.0,
+                netns: *netns,
+                place: *place,
+                first: first.map(|first| (first.pid, first.started_ns)),
+                watched: *watched,
+            },
+            Event::Connect(connect) => Self::Connect {
+                at: connect.at.0,
+                cookie: connect.cookie,
+                owner: connect.owner.into(),
+                destination: connect.destination,
+            },
+            Event::Request(request) => Self::Request {
+                at: request.at.0,
+                owner: request.owner.into(),
+                service: request.service,
+                sent_len: request.sent_len,
+                payload: request.payload.clone(),
             },
             Event::Loss {
                 at,
@@ -465,14 +531,7 @@ impl From<Recorded> for Event {
             Recorded::Packet(packet) => Self::Packet(Packet {
                 at: Timestamp(packet.at),
                 cookie: packet.cookie,
-                owner: packet.owner.map(|owner| Owner {
-                    seen_ns: owner.seen_ns,
-                    tgid: owner.tgid,
-                    tid: owner.tid,
-                    uid: owner.uid,
-                    gid: owner.gid,
-                    comm: owner.comm,
-                }),
+                owner: packet.owner.map(Owner::from),
                 direction: if packet.ingress {
                     Direction::Ingress
                 } else {
@@ -518,6 +577,43 @@ impl From<Recorded> for Event {
                 first: ProcessId { pid, started_ns },
                 posture,
             },
+            Recorded::Listener {
+                at,
+                netns,
+                place,
+                first,
+                watched,
+            } => Self::Listener {
+                at: Timestamp(at),
+                netns,
+                place,
+                first: first.map(|(pid, started_ns)| ProcessId { pid, started_ns }),
+                watched,
+            },
+            Recorded::Connect {
+                at,
+                cookie,
+                owner,
+                destination,
+            } => Self::Connect(Connect {
+                at: Timestamp(at),
+                cookie,
+                owner: owner.into(),
+                destination,
+            }),
+            Recorded::Request {
+                at,
+                owner,
+                service,
+                sent_len,
+                payload,
+            } => Self::Request(Request {
+                at: Timestamp(at),
+                owner: owner.into(),
+                service,
+                sent_len,
+                payload,
+            }),
             Recorded::Tick(at) => Self::Tick(Timestamp(at)),
             Recorded::End(at) => Self::End(Timestamp(at)),
         }
@@ -582,6 +678,29 @@ mod tests {
                     ..Posture::default()
                 }),
             },
+            Event::Listener {
+                at: Timestamp(36),
+                netns: 4_026_531_840,
+                place: Place::Service(Service::Nscd),
+                first: Some(ProcessId {
+                    pid: 7,
+                    started_ns: Some(1),
+                }),
+                watched: true,
+            },
+            Event::Connect(Connect {
+                at: Timestamp(37),
+                cookie: 4,
+                owner,
+                destination: "[2001:db8::1]:443".parse().unwrap(),
+            }),
+            Event::Request(Request {
+                at: Timestamp(38),
+                owner,
+                service: Service::Resolved,
+                sent_len: 9,
+                payload: b"{}\0".to_vec(),
+            }),
             Event::End(Timestamp(40)),
         ]
     }
@@ -668,11 +787,11 @@ mod tests {
             Some(RecordingError::Foreign { .. } | RecordingError::Truncated { .. })
         ));
         let mut newer = recorded();
-        newer[8] = 3;
+        newer[8] = 4;
         let (_, error) = read(&newer);
         assert_eq!(
             error.unwrap().to_string(),
-            "file has format 3, and this leakmon reads up to 2: use the leakmon that recorded it"
+            "file has format 4, and this leakmon reads up to 3: use the leakmon that recorded it"
         );
     }
 }

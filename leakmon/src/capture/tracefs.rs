@@ -13,9 +13,16 @@ use super::machine;
 /// Where tracefs belongs (Documentation/trace/ftrace.rst).
 const PLACE: &str = "/sys/kernel/tracing";
 
-/// Where in its record the kernel programs look for the fields of task_newtask: name and offset, as its description in
-/// tracefs has them.
+// Where in their records the kernel programs look for the fields of tracepoints: name and offset, as the description in
+// tracefs has them.
 const NEWTASK_FIELDS: [(&str, &str); 2] = [("pid", "offset:8;"), ("clone_flags", "offset:32;")];
+const CONNECT_FIELDS: [(&str, &str); 2] = [("fd", "offset:16;"), ("uservaddr", "offset:24;")];
+const SENDTO_FIELDS: [(&str, &str); 3] = [
+    ("fd", "offset:16;"),
+    ("buff", "offset:24;"),
+    ("len", "offset:32;"),
+];
+const SENDMSG_FIELDS: [(&str, &str); 2] = [("fd", "offset:16;"), ("msg", "offset:24;")];
 
 /// Attaches a program to its tracepoint. Where tracefs is not mounted it is for a moment, in a thread with a mount
 /// namespace of its own: nobody else sees it.
@@ -40,16 +47,18 @@ pub fn attach(program: &mut TracePoint, name: &str) -> Result<(), String> {
 }
 
 fn attach_here(program: &mut TracePoint, name: &str, tracefs: &Path) -> Result<(), String> {
-    let category = if name.starts_with("sys_") {
-        "syscalls"
-    } else {
-        let format = fs::read_to_string(tracefs.join("events/task").join(name).join("format"))
-            .map_err(|error| format!("{name}: {}", machine::plain(&error)))?;
-        if !has_fields(&format, &NEWTASK_FIELDS) {
-            return Err(format!("{name} has another layout in this kernel"));
-        }
-        "task"
+    let (category, fields): (_, &[_]) = match name {
+        "sys_enter_connect" => ("syscalls", &CONNECT_FIELDS),
+        "sys_enter_sendto" => ("syscalls", &SENDTO_FIELDS),
+        "sys_enter_sendmsg" => ("syscalls", &SENDMSG_FIELDS),
+        _ => ("task", &NEWTASK_FIELDS),
     };
+    let folder = tracefs.join("events").join(category).join(name);
+    let format = fs::read_to_string(folder.join("format"))
+        .map_err(|error| format!("{name}: {}", machine::plain(&error)))?;
+    if !has_fields(&format, fields) {
+        return Err(format!("{name} has another layout in this kernel"));
+    }
     program
         .attach(category, name)
         .map(drop)

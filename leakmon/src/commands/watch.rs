@@ -91,16 +91,16 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         tokio::select! {
             ready = live.ready() => {
                 ready?;
-                live.take(|event| events.push(event));
+                live.take(&mut events)?;
                 second_look = Some(Instant::now() + SECOND_LOOK);
             }
             () = until(second_look), if second_look.is_some() => {
-                live.take(|event| events.push(event));
+                live.take(&mut events)?;
                 second_look = None;
             }
             _ = ticks.tick() => {
                 // A record may have been handed in later than the others of its time.
-                live.take(|event| events.push(event));
+                live.take(&mut events)?;
                 events.extend(live.tick()?);
                 run.flush_recording()?;
             }
@@ -115,7 +115,7 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     let most = args.buffer as usize / SHORTEST_RECORD;
     for _ in 0..=most / live::BATCH {
         let mut events = Vec::new();
-        let emptied = live.take(|event| events.push(event));
+        let emptied = live.take(&mut events)?;
         run.take(events, live.now())?;
         if emptied {
             break;

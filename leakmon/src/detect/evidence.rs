@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use super::{Proof, Record};
 use crate::{
     model::{
-        Confidence, Evidence, FindingKind, Process, ProxySession, ProxySetting, Resolves, Severity,
+        App, Confidence, Evidence, FindingKind, Process, ProxySession, ProxySetting, Resolves,
+        Severity,
     },
     time::Timestamp,
 };
 
 /// A piece of evidence and when it happened.
-type Timed = (Timestamp, Evidence);
+pub type Timed = (Timestamp, Evidence);
 
 /// The question of a query.
 pub fn of_question(record: &Record) -> Timed {
@@ -20,9 +21,17 @@ pub fn of_question(record: &Record) -> Timed {
         "asked {} {} of {} over {}",
         query.qtype,
         query.name,
-        endpoint(query.resolver.addr, query.resolver.port),
+        query.resolver,
         query.transport.as_str(),
     );
+    if let Some(resolver) = &query.via {
+        let _ = write!(
+            detail,
+            ", where {} ({}) listens",
+            resolver.program().unwrap_or("an unknown program"),
+            resolver.pid
+        );
+    }
     if let Some(interface) = &query.resolver.interface {
         let _ = write!(detail, " through {interface}");
     }
@@ -60,15 +69,88 @@ pub fn of_proof(proof: &Proof<'_>) -> Timed {
     (session.ts, Evidence::new("handshake", detail))
 }
 
-/// A request with an address that several names were answered with.
-pub fn ambiguous(session: &ProxySession, names: &[&str]) -> Timed {
+/// A request with an address that several names may have.
+pub fn ambiguous(session: &ProxySession, names: &[&str], lost: bool) -> Timed {
+    let mut detail = format!(
+        "gave {} a {}, an address that ",
+        session.proxy,
+        request(session)
+    );
+    if names.len() > 1 {
+        let _ = write!(detail, "several names asked for have: {}", names.join(", "));
+    } else {
+        let _ = write!(detail, "{} has", names.join(", "));
+    }
+    if lost {
+        detail.push_str("; another name may have it too, because events were lost");
+    }
+    (session.ts, Evidence::new("handshake", detail))
+}
+
+/// A request with an address that was not looked up.
+pub fn of_literal(session: &ProxySession) -> Timed {
     let detail = format!(
-        "gave {} a {}, an address that several names asked for have: {}",
+        "gave {} a {}: an address that no lookup of this program was seen to be answered with",
         session.proxy,
         request(session),
-        names.join(", "),
     );
     (session.ts, Evidence::new("handshake", detail))
+}
+
+/// A connection past the proxy, to an address that these names have.
+pub fn of_connection(at: Timestamp, to: std::net::SocketAddr, names: &[String]) -> Timed {
+    let whose = match names {
+        [] => String::new(),
+        [name] => format!(", the address of {name}"),
+        names => format!(", the address of one of {}", names.join(", ")),
+    };
+    let detail = format!("connected straight to {to}{whose}, past the proxy");
+    (at, Evidence::new("connection", detail))
+}
+
+/// What a local resolver asked for somebody.
+pub fn of_sending_on(upstream: &Record) -> Timed {
+    let (at, asked) = of_question(upstream);
+    let resolver = match (&upstream.query.app, &upstream.query.process) {
+        (Some(app), Some(actor)) => format!("{} ({})", app.name, actor.process.pid),
+        _ => "an unknown program".to_owned(),
+    };
+    let detail = format!("{resolver} sent it on: {}", asked.detail);
+    (at, Evidence::new("resolver", detail))
+}
+
+/// What the name itself says, when it is one that people wonder about.
+pub fn of_the_name(record: &Record, app: Option<&App>) -> Option<Timed> {
+    let name = &record.query.name;
+    if name.contains('.') || name == "localhost" {
+        return None;
+    }
+    let is_browser = app.is_some_and(|app| is_of_chromium(&app.name));
+    // Three names of 7 to 15 letters at random (Chromium's
+    // chrome/browser/intranet_redirect_detector/intranet_redirect_detector.cc).
+    let may_be_probe =
+        (7..=15).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    let detail = if is_browser && may_be_probe {
+        "a single label of 7 to 15 letters: what Chromium sends to see whether answers are made up (interception probe), or a word that was typed into the address bar"
+    } else if is_browser {
+        "a single label: a word that was typed into the address bar, or the name of a machine nearby"
+    } else {
+        "a single label: the name of a machine nearby, or a word where a name was expected"
+    };
+    Some((record.query.ts, Evidence::new("name", detail)))
+}
+
+fn is_of_chromium(app: &str) -> bool {
+    [
+        "Chromium",
+        "Google Chrome",
+        "Brave",
+        "Microsoft Edge",
+        "Opera",
+        "vivaldi-bin",
+        "Vivaldi",
+    ]
+    .contains(&app)
 }
 
 fn request(session: &ProxySession) -> String {
@@ -95,6 +177,8 @@ fn milliseconds(microseconds: u64) -> String {
 pub fn severity(kind: FindingKind, confidence: Confidence, escaped: bool) -> Severity {
     match (kind, confidence, escaped) {
         (FindingKind::SpecialName, ..) => Severity::Critical,
+        (FindingKind::ProxyBypass, ..) => Severity::High,
+        (FindingKind::LiteralAddress, ..) => Severity::Low,
         (_, Confidence::Observed, false) => Severity::Low,
         (_, Confidence::Observed, true) | (_, _, false) => Severity::Medium,
         (_, _, true) => Severity::High,
@@ -105,6 +189,19 @@ pub fn severity(kind: FindingKind, confidence: Confidence, escaped: bool) -> Sev
 pub fn special_advice() -> String {
     "have whatever asks give such names to tor's or I2P's own proxy, by name; and have the resolver refuse them \
      (dnsmasq: local=/onion/ and local=/i2p/; unbound: local-zone: \"onion.\" always_nxdomain)"
+        .to_owned()
+}
+
+/// What to change when a program connects past its proxy.
+pub fn bypass_advice() -> String {
+    "have the program send this through its proxy too (not every part of a program obeys its proxy settings), or keep it \
+     from connecting past it: with a network namespace or a firewall rule for it"
+        .to_owned()
+}
+
+/// What to do about a bare address.
+pub fn literal_advice() -> String {
+    "nothing, when the address was typed or stands in a page; otherwise have whatever looked it up leave names to the proxy"
         .to_owned()
 }
 

@@ -3,12 +3,16 @@
 //! Deterministic: no clock and no I/O. Time is the events', and a tick is an event.
 
 mod app;
+mod direct;
 mod evidence;
+mod findings;
 #[cfg(test)]
 mod properties;
+mod sessions;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod through;
 mod verdict;
 
 use std::{
@@ -21,18 +25,23 @@ use std::{
 
 use lru::LruCache;
 
-use self::{app::AppState, summary::Counts};
+pub use self::through::Local;
+use self::{
+    app::AppState,
+    evidence::Timed,
+    summary::Counts,
+    through::{Passage, Resolving, SERVICE_LIMIT},
+};
 use crate::{
     model::{
         Actor, Answer, App, Confidence, Finding, FindingKind, Loss, ProcessId, ProxySession, Query,
-        Report, Resolver, Transport, Verdict,
+        Report, Resolver, ResolverAddr, Service, Transport, Verdict,
     },
     posture::Posture,
     time::Timestamp,
     wire::{
         Message, Payload,
         dns::{Address, DnsMessage, Question},
-        proxy::{Reply, Request},
     },
 };
 
@@ -48,6 +57,10 @@ const MAX_SESSIONS: usize = 1024;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a request to a proxy waits for its reply before it is said without one.
 const REPLY_LIMIT: Duration = Duration::from_secs(2);
+/// Local resolvers whose state is kept.
+const MAX_LOCALS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+/// How often findings are said again that have merely grown.
+const GROWTH: Duration = Duration::from_secs(10);
 
 /// Who did something, as far as it is known.
 #[derive(Clone, Debug)]
@@ -63,8 +76,13 @@ pub struct Who {
 /// A query with what became of it.
 #[derive(Clone, Debug)]
 struct Record {
+    number: u64,
     query: Query,
     answer: Option<Answer>,
+    /// What became of it, when a local resolver was asked.
+    passage: Option<Passage>,
+    /// The queries for which it was asked, when a local resolver asked it.
+    askers: Vec<u64>,
 }
 
 /// A request that gave a proxy the address of a name.
@@ -75,12 +93,20 @@ struct Proof<'a> {
     answered_at: Option<Timestamp>,
 }
 
-/// What makes queries a leak.
+/// What makes something a finding.
 #[derive(Debug)]
 struct Case<'a> {
     kind: FindingKind,
     confidence: Confidence,
+    /// The name, or the address when there is no one name.
+    name: String,
+    /// Who did it; that of the first query when there is one.
+    actor: Option<Actor>,
+    /// The request to a proxy that it is about.
+    session: Option<&'a ProxySession>,
     proof: Option<Proof<'a>>,
+    /// More evidence.
+    pieces: Vec<Timed>,
 }
 
 /// Stands for whoever it was, where the kernel could not tell.
@@ -107,22 +133,66 @@ struct PendingKey {
     question: Question,
 }
 
+/// A question that is being asked.
+#[derive(Debug)]
+struct Asked<'a> {
+    at: Timestamp,
+    question: &'a Question,
+    transport: Transport,
+    resolver: Resolver,
+    escaped: bool,
+    /// By what its answer will be known; `None` where answers are not seen.
+    key: Option<PendingKey>,
+}
+
+impl Asked<'_> {
+    /// As it is put out, before it is judged.
+    fn query(&self, number: u64, who: Option<&Who>, local: Option<&Local>) -> Query {
+        let process = local.map(|local| Arc::clone(&local.who.actor.process));
+        Query {
+            ts: self.at,
+            id: format!("q{number}"),
+            update: false,
+            name: self.question.name.clone(),
+            qtype: self.question.qtype.clone(),
+            transport: self.transport,
+            resolver: Resolver {
+                process: process.clone(),
+                ..self.resolver.clone()
+            },
+            process: who.map(|who| who.actor.clone()),
+            app: who.map(|who| Arc::clone(&who.app)),
+            via: process,
+            escaped: self.escaped,
+            verdict: Verdict::Unknown,
+            explanation: None,
+        }
+    }
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Detector {
     records: LruCache<u64, Record>,
     pending: HashMap<PendingKey, u64>,
     /// The same by number, so in the order of asking, with when the wait is over.
-    open: BTreeMap<u64, (Timestamp, PendingKey)>,
+    open: BTreeMap<u64, (Timestamp, Option<PendingKey>)>,
     /// Since when, and how many queries had to be given up before their time.
     unfollowed: Option<(Timestamp, u64)>,
     apps: LruCache<ProcessId, AppState>,
     sessions: VecDeque<Session>,
     /// Those that were said without a reply, to what is not known to be a proxy: a late reply still tells.
     unanswered: VecDeque<Session>,
+    locals: LruCache<ProcessId, Resolving>,
+    /// Questions over Unix sockets, by when they are judged as they are.
+    unsettled: BTreeMap<(Timestamp, u64), ()>,
+    /// When events were lost last: none had been until the first of the two times.
+    lost: Option<(Timestamp, Timestamp)>,
     counts: Counts,
     queries: u64,
     findings: u64,
+    leaks: u64,
+    grown_at: Timestamp,
 }
 
 impl Default for Detector {
@@ -135,34 +205,114 @@ impl Default for Detector {
             apps: LruCache::new(MAX_APPS),
             sessions: VecDeque::new(),
             unanswered: VecDeque::new(),
+            locals: LruCache::new(MAX_LOCALS),
+            unsettled: BTreeMap::new(),
+            lost: None,
             counts: Counts::default(),
             queries: 0,
             findings: 0,
+            leaks: 0,
+            grown_at: Timestamp::default(),
         }
     }
 }
 
 impl Detector {
-    /// Takes a message and who is behind it.
-    pub fn message(&mut self, message: &Message, who: Option<&Who>) -> Vec<Report> {
+    /// Takes a message and who is behind it, with the resolver of this machine that hears it when it is a question to one.
+    pub fn message(
+        &mut self,
+        message: &Message,
+        who: Option<&Who>,
+        local: Option<&Local>,
+    ) -> Vec<Report> {
         let mut out = Vec::new();
         match &message.payload {
             Payload::Dns(transport, dns) if dns.answer.is_none() => {
                 for question in &dns.questions {
-                    self.question(message, *transport, dns.id, question, who, &mut out);
+                    let asked = Asked {
+                        at: message.at,
+                        question,
+                        transport: *transport,
+                        resolver: Resolver {
+                            addr: message.peer.ip().into(),
+                            port: message.peer.port(),
+                            interface: message.interface.clone(),
+                            process: None,
+                        },
+                        escaped: message.escaped,
+                        key: Some(PendingKey {
+                            cookie: message.cookie,
+                            peer: message.peer,
+                            id: dns.id,
+                            question: question.clone(),
+                        }),
+                    };
+                    self.question(asked, who, local, &mut out);
                 }
             }
             Payload::Dns(_, dns) => self.answer(message, dns, &mut out),
             Payload::ProxyRequest(request) => self.request(message, request, who, &mut out),
             Payload::ProxyReply(reply) => self.reply(message, *reply, who, &mut out),
-            Payload::NoProxy => {
-                for sessions in [&mut self.sessions, &mut self.unanswered] {
-                    sessions.retain(|session| session.cookie != message.cookie);
-                }
-            }
+            Payload::NoProxy => self.no_proxy(message.cookie),
             Payload::Undecoded => self.counts.undecoded(),
         }
         out
+    }
+
+    /// Whether an app is a resolver that programs of this machine ask.
+    #[must_use]
+    pub fn is_resolver(&self, app: &App) -> bool {
+        self.locals.contains(&app.id)
+    }
+
+    /// Takes a message of a resolver that is not of interest by itself: what follows for those that asked it.
+    pub fn aside(&mut self, message: &Message, who: &Who, local: Option<&Local>) -> Vec<Report> {
+        self.counts.pause(true);
+        let mut out = self.message(message, Some(who), local);
+        self.counts.pause(false);
+        let is_its_own =
+            |app: &Option<Arc<App>>| app.as_ref().is_some_and(|app| app.id == who.app.id);
+        out.retain(|report| match report {
+            Report::Query(query) => !is_its_own(&query.app),
+            Report::Finding(finding) => !is_its_own(&finding.app),
+            Report::Answer(_) | Report::Proxy(_) => false,
+            _ => true,
+        });
+        out
+    }
+
+    /// Takes what was asked of a service of this machine, with who serves.
+    pub fn service(
+        &mut self,
+        at: Timestamp,
+        service: Service,
+        questions: &[Question],
+        who: Option<&Who>,
+        local: Option<&Local>,
+    ) -> Vec<Report> {
+        let mut out = Vec::new();
+        for question in questions {
+            let asked = Asked {
+                at,
+                question,
+                transport: service.transport(),
+                resolver: Resolver {
+                    addr: ResolverAddr::Path(service.path()),
+                    port: 0,
+                    interface: None,
+                    process: None,
+                },
+                escaped: false,
+                key: None,
+            };
+            self.question(asked, who, local, &mut out);
+        }
+        out
+    }
+
+    /// Counts what could not be read.
+    pub fn undecoded(&mut self) {
+        self.counts.undecoded();
     }
 
     /// Takes the loss of events.
@@ -174,6 +324,7 @@ impl Detector {
         since: Timestamp,
     ) -> Vec<Report> {
         self.counts.lost(events);
+        self.lost = Some((since, at));
         vec![Report::Loss(Loss {
             ts: at,
             events,
@@ -187,7 +338,7 @@ impl Detector {
     pub fn tick(&mut self, now: Timestamp) -> Vec<Report> {
         let mut out = Vec::new();
         if let Some((since, queries)) = self.unfollowed.take() {
-            self.counts.lost(queries);
+            self.counts.unfollowed(queries);
             out.push(Report::Loss(Loss {
                 ts: now,
                 events: queries,
@@ -200,8 +351,18 @@ impl Detector {
             && entry.get().0 <= now
         {
             let (number, (deadline, key)) = entry.remove_entry();
-            self.pending.remove(&key);
-            self.close(number, no_answer(deadline, number), &mut out);
+            self.leaves(number);
+            // Answers of services are not seen: that there was none is not known.
+            if let Some(key) = key {
+                self.pending.remove(&key);
+                self.close(number, no_answer(deadline, number), &mut out);
+            }
+        }
+        while let Some(entry) = self.unsettled.first_entry()
+            && entry.key().0 <= now
+        {
+            let ((_, number), ()) = entry.remove_entry();
+            self.settle(number, now, &mut out);
         }
         while self
             .sessions
@@ -210,12 +371,16 @@ impl Detector {
         {
             self.say_oldest_session(&mut out);
         }
+        if self.grown_at.plus(GROWTH) <= now {
+            self.grown_at = now;
+            self.say_unsaid(now, &mut out);
+        }
         out
     }
 
-    /// Whether there is a finding.
+    /// Whether something leaked.
     pub fn leaked(&self) -> bool {
-        self.findings > 0
+        self.leaks > 0
     }
 
     /// Ends the run: what is still open is said as it is, then the summary.
@@ -224,6 +389,13 @@ impl Detector {
         while !self.sessions.is_empty() {
             self.say_oldest_session(&mut out);
         }
+        self.say_unsaid(now, &mut out);
+        out.push(Report::Summary(self.counts.summary(now, self.findings)));
+        out
+    }
+
+    /// Says the findings that changed since they were said, in the order in which they were found.
+    fn say_unsaid(&mut self, now: Timestamp, out: &mut Vec<Report>) {
         let mut unsaid: Vec<Finding> = self
             .apps
             .iter_mut()
@@ -235,103 +407,97 @@ impl Detector {
                 .into_iter()
                 .map(|finding| Report::Finding(Box::new(finding))),
         );
-        out.push(Report::Summary(self.counts.summary(now, self.findings)));
-        out
-    }
-
-    /// Nothing came back yet. Silence proves nothing: there may be no proxy at the other end, or a slow one.
-    fn say_oldest_session(&mut self, out: &mut Vec<Report>) {
-        let Some(waiting) = self.sessions.pop_front() else {
-            return;
-        };
-        out.push(Report::Proxy(waiting.session.clone()));
-        if waiting.unproven.is_some() {
-            if self.unanswered.len() == MAX_SESSIONS {
-                self.unanswered.pop_front();
-            }
-            self.unanswered.push_back(waiting);
-        }
     }
 
     fn question(
         &mut self,
-        message: &Message,
-        transport: Transport,
-        id: u16,
-        question: &Question,
+        asked: Asked<'_>,
         who: Option<&Who>,
+        local: Option<&Local>,
         out: &mut Vec<Report>,
     ) {
-        let key = PendingKey {
-            cookie: message.cookie,
-            peer: message.peer,
-            id,
-            question: question.clone(),
-        };
-        if self.pending.contains_key(&key) {
+        if asked
+            .key
+            .as_ref()
+            .is_some_and(|key| self.pending.contains_key(key))
+        {
             // Sent again because no answer came: the same query.
             return;
         }
         self.queries += 1;
         let number = self.queries;
-        let mut query = Query {
-            ts: message.at,
-            id: format!("q{number}"),
-            update: false,
-            name: question.name.clone(),
-            qtype: question.qtype.clone(),
-            transport,
-            resolver: Resolver {
-                addr: message.peer.ip(),
-                port: message.peer.port(),
-                interface: message.interface.clone(),
-                process: None,
-            },
-            process: who.map(|who| who.actor.clone()),
-            app: who.map(|who| Arc::clone(&who.app)),
-            via: None,
-            escaped: message.escaped,
-            verdict: Verdict::Unknown,
-            explanation: None,
-        };
-        let special = verdict::special(&query);
+        let mut query = asked.query(number, who, local);
+        let Asked { at, key, .. } = asked;
+        let askers = who.map_or_else(Vec::new, |who| {
+            self.askers_of(number, &query.name, who, query.escaped)
+        });
+        // A question to a resolver of this machine is judged by what that makes of it.
+        let special = verdict::special(&query.name).filter(|_| query.escaped || local.is_some());
         let ruling = match who {
             Some(who) => {
                 let app = self.app(who);
-                app.asked(number, &question.name);
-                special.unwrap_or_else(|| verdict::rule(app, &query))
+                app.asked(number, &query.name);
+                let ruling = special.unwrap_or_else(|| verdict::rule(app, &query));
+                self.rule_for_others(who, &askers, ruling)
             }
             None => special.unwrap_or_else(verdict::nobody),
+        };
+        let (passage, ruling) = match local {
+            Some(local) => {
+                let (passage, ruling) = self.enters(number, &query.name, local, ruling);
+                (Some(passage), ruling)
+            }
+            None => (None, ruling),
         };
         query.verdict = ruling.verdict;
         query.explanation = Some(ruling.explanation);
         self.counts.count(&query);
         out.push(Report::Query(query.clone()));
+        let app = query.app.as_ref().map_or(NOBODY, |app| app.id);
+        let name = query.name.clone();
         self.records.put(
             number,
             Record {
+                number,
                 query,
                 answer: None,
+                passage,
+                askers: askers.clone(),
             },
         );
         if let Some((kind, confidence)) = ruling.leak {
-            let app = who.map_or(NOBODY, |who| who.app.id);
-            self.apps.get_or_insert_mut(app, || AppState::new(None));
             let case = Case {
                 kind,
                 confidence,
+                name,
+                actor: None,
+                session: None,
                 proof: None,
+                pieces: Vec::new(),
             };
-            self.find(app, &[number], &case, message.at, out);
+            self.find(app, &[number], &case, at, out);
         }
-        self.pending.insert(key.clone(), number);
-        self.open
-            .insert(number, (message.at.plus(ANSWER_LIMIT), key));
+        for asker in askers {
+            self.sent_on(asker, number, at, 0, out);
+        }
+        self.entered(number, at, out);
+        match &key {
+            Some(key) => {
+                self.pending.insert(key.clone(), number);
+            }
+            None => {
+                self.unsettled.insert((at.plus(SERVICE_LIMIT), number), ());
+            }
+        }
+        self.open.insert(number, (at.plus(ANSWER_LIMIT), key));
         if self.open.len() > MAX_OPEN
-            && let Some((_, (_, key))) = self.open.pop_first()
+            && let Some((number, (_, key))) = self.open.pop_first()
         {
-            self.pending.remove(&key);
-            self.unfollowed(message.at);
+            self.leaves(number);
+            if let Some(key) = key {
+                self.pending.remove(&key);
+                self.unfollowed(at);
+            }
         }
     }
 
@@ -369,7 +535,10 @@ impl Detector {
                 latency_us: latency.and_then(|latency| u64::try_from(latency).ok()),
             };
             self.remember_addresses(number, message.at, &answer.addresses);
+            self.learns(number, message.at, answer);
             self.close(number, said, out);
+            self.settle(number, message.at, out);
+            self.leaves(number);
         }
     }
 
@@ -408,132 +577,6 @@ impl Detector {
         }
     }
 
-    fn request(
-        &mut self,
-        message: &Message,
-        request: &Request,
-        who: Option<&Who>,
-        out: &mut Vec<Report>,
-    ) {
-        let session = ProxySession {
-            ts: message.at,
-            process: who.map(|who| who.actor.clone()),
-            app: who.map(|who| Arc::clone(&who.app)),
-            proxy: message.peer.into(),
-            protocol: request.protocol,
-            command: request.command.clone(),
-            target: request.target.clone(),
-            accepted: None,
-        };
-        let mut unproven = None;
-        if let Some(who) = who {
-            if self.app(who).knows_proxy(session.proxy) {
-                self.is_proxied(who, &session, out);
-            } else {
-                unproven = Some(who.clone());
-            }
-        }
-        self.sessions.push_back(Session {
-            cookie: message.cookie,
-            session,
-            unproven,
-        });
-        if self.sessions.len() > MAX_SESSIONS {
-            self.say_oldest_session(out);
-        }
-    }
-
-    /// A request was made of what is a proxy: what follows for the names that were looked up before.
-    fn is_proxied(&mut self, who: &Who, session: &ProxySession, out: &mut Vec<Report>) {
-        let app = self.app(who);
-        app.spoke(session);
-        let possible = session
-            .target
-            .addr
-            .map(|addr| app.lookups_of(addr, session.ts))
-            .unwrap_or_default();
-        let mut proxy_names = app.lookups_of(session.proxy.addr, session.ts);
-        proxy_names.retain(|(_, name)| possible.iter().all(|(_, other)| other != name));
-        app.add_proxy_names(&proxy_names);
-        for (number, _) in proxy_names {
-            self.explain(number, "the proxy's own name", out);
-        }
-        self.prove(who, session, &possible, out);
-    }
-
-    /// The proxy was given an address: the names that were answered with it are proven to have leaked, when there is
-    /// one such name only.
-    fn prove(
-        &mut self,
-        who: &Who,
-        session: &ProxySession,
-        possible: &[(u64, String)],
-        out: &mut Vec<Report>,
-    ) {
-        let Some((latest, name)) = possible.last() else {
-            return;
-        };
-        if possible.iter().any(|(_, other)| other != name) {
-            let mut names: Vec<&str> = possible.iter().map(|(_, name)| name.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            self.app(who).add_ambiguous(session, &names);
-            return;
-        }
-        // Whoever asked for AAAA and was given the address of an A told the resolver the name twice.
-        let told = self.app(who).queries_of(name);
-        for &number in &told {
-            let why = format!(
-                "then gave {} the name's address instead of the name",
-                session.proxy
-            );
-            self.change_verdict(number, Verdict::Leak, &why, out);
-        }
-        let proof = Proof {
-            session,
-            answered_at: self
-                .records
-                .peek(latest)
-                .and_then(|record| record.answer.as_ref())
-                .map(|answer| answer.ts),
-        };
-        let case = Case {
-            kind: FindingKind::SelfResolution,
-            confidence: Confidence::Proven,
-            proof: Some(proof),
-        };
-        self.find(who.app.id, &told, &case, session.ts, out);
-    }
-
-    fn reply(&mut self, message: &Message, reply: Reply, who: Option<&Who>, out: &mut Vec<Report>) {
-        if let Some(who) = who {
-            self.app(who).answers_like_a_proxy(message.peer.into());
-        }
-        let is_it = |waiting: &Session| waiting.cookie == message.cookie;
-        let Some(index) = self.sessions.iter().position(is_it) else {
-            if let Some(index) = self.unanswered.iter().position(is_it)
-                && let Some(late) = self.unanswered.remove(index)
-                && let Some(who) = late.unproven
-            {
-                self.is_proxied(&who, &late.session, out);
-            }
-            return;
-        };
-        let unproven = self.sessions.get_mut(index).and_then(|waiting| {
-            let who = waiting.unproven.take()?;
-            Some((who, waiting.session.clone()))
-        });
-        if let Some((who, session)) = unproven {
-            self.is_proxied(&who, &session, out);
-        }
-        if reply.accepted.is_some()
-            && let Some(Session { mut session, .. }) = self.sessions.remove(index)
-        {
-            session.accepted = reply.accepted;
-            out.push(Report::Proxy(session));
-        }
-    }
-
     /// Says a query again as explained, unless it is known to be a leak.
     fn explain(&mut self, number: u64, why: &str, out: &mut Vec<Report>) {
         if self
@@ -560,7 +603,7 @@ impl Detector {
         out.push(Report::Query(query.clone()));
     }
 
-    /// Makes or strengthens the finding about the name that these queries asked for.
+    /// Makes or strengthens a finding, with the queries that it is about.
     fn find(
         &mut self,
         app: ProcessId,
@@ -569,6 +612,9 @@ impl Detector {
         at: Timestamp,
         out: &mut Vec<Report>,
     ) {
+        if app == NOBODY {
+            self.apps.get_or_insert(NOBODY, || AppState::new(None));
+        }
         let Some(app) = self.apps.get_mut(&app) else {
             return;
         };
@@ -580,6 +626,7 @@ impl Detector {
         let (finding, is_new) = app.find(&records, case, at, next);
         if is_new {
             self.findings = next;
+            self.leaks += u64::from(case.kind.is_leak());
         }
         if let Some(finding) = finding {
             out.push(Report::Finding(Box::new(finding)));

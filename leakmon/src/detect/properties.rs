@@ -97,6 +97,7 @@ fn message(app: u32, step: &Step, at: Timestamp) -> Message {
                     addr: address(number),
                     ttl: 60,
                 }],
+                aliases: Vec::new(),
             };
             (None, dns(id, name, Some(answer)))
         }
@@ -157,7 +158,7 @@ fn run(acts: &[Act]) -> Outcome {
     for (app, step) in acts {
         // So close together that nothing is given up between.
         at = at.plus(Duration::from_micros(1));
-        said.extend(detector.message(&message(*app, step, at), Some(&who(*app))));
+        said.extend(detector.message(&message(*app, step, at), Some(&who(*app)), None));
     }
     said.extend(detector.finish(at));
     let mut outcome = Outcome::default();

@@ -16,12 +16,22 @@ const OTHERS: &str = "(other programs)";
 pub struct Counts {
     apps: BTreeMap<Option<String>, AppSummary>,
     lost: u64,
+    unfollowed: u64,
     undecoded: u64,
+    paused: bool,
 }
 
 impl Counts {
+    /// Queries do not count from now on, or do again.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
     /// Counts a query with its first verdict.
     pub fn count(&mut self, query: &Query) {
+        if self.paused {
+            return;
+        }
         let row = self.row(query);
         row.queries += 1;
         *column(row, query.verdict) += 1;
@@ -38,6 +48,11 @@ impl Counts {
     /// Counts lost events.
     pub fn lost(&mut self, events: u64) {
         self.lost += events;
+    }
+
+    /// Counts queries whose answers could not be waited for.
+    pub fn unfollowed(&mut self, queries: u64) {
+        self.unfollowed += queries;
     }
 
     /// Counts a message that could not be read.
@@ -66,6 +81,7 @@ impl Counts {
             apps,
             findings,
             lost: self.lost,
+            unfollowed: self.unfollowed,
             undecoded: self.undecoded,
         }
     }

@@ -18,12 +18,18 @@ pub struct Ruling {
 }
 
 impl Ruling {
-    fn new(verdict: Verdict, explanation: impl Into<String>) -> Self {
+    /// A ruling that makes no finding.
+    pub fn new(verdict: Verdict, explanation: impl Into<String>) -> Self {
         Self {
             verdict,
             explanation: explanation.into(),
             leak: None,
         }
+    }
+
+    /// Whether it is about a name that must never leave the machine.
+    pub fn is_special(&self) -> bool {
+        matches!(self.leak, Some((FindingKind::SpecialName, _)))
     }
 
     fn leak(confidence: Confidence, explanation: impl Into<String>) -> Self {
@@ -34,15 +40,14 @@ impl Ruling {
     }
 }
 
-/// The ruling on a name that must never leave the machine, whoever asks; `None` for any other name, and for a question to
-/// this machine itself: if a local resolver sends that on, its own query is the leak.
-pub fn special(query: &Query) -> Option<Ruling> {
-    let why = match query.name.rsplit('.').next() {
+/// The ruling on a name that must never leave the machine, whoever asks, for when it does; `None` for any other name.
+pub fn special(name: &str) -> Option<Ruling> {
+    let why = match name.rsplit('.').next() {
         Some("onion") => "names of tor's onion services must never be asked of DNS (RFC 7686)",
         Some("i2p") => "names of I2P are known inside I2P alone",
         _ => return None,
     };
-    query.escaped.then(|| Ruling {
+    Some(Ruling {
         leak: Some((FindingKind::SpecialName, Confidence::Proven)),
         ..Ruling::new(Verdict::Leak, why)
     })
@@ -87,7 +92,10 @@ pub fn rule(app: &AppState, query: &Query) -> Ruling {
             format!("told to reach everything through {proxy}, and asked for the name itself"),
         );
     }
-    if let Some(proxy) = speaks {
+    // Where the settings decide for each connection, a lookup is a leak only once its address went to the proxy.
+    if let Some(proxy) = speaks
+        && !matches!(posture.route, Route::Some(_))
+    {
         return Ruling::leak(
             Confidence::Observed,
             format!(

@@ -276,6 +276,13 @@ impl Posture {
             .any(|proxy| proxy.port == port && proxy.addr.parse() == Ok(addr))
     }
 
+    /// Whether a proxy on that port is given by its name, so that its address is not known from here.
+    #[must_use]
+    pub fn has_named_proxy_on(&self, port: u16) -> bool {
+        self.proxies()
+            .any(|proxy| proxy.port == port && proxy.addr.parse::<std::net::IpAddr>().is_err())
+    }
+
     /// The rule of the bypass list that covers `name`.
     #[must_use]
     pub fn bypassed_by(&self, name: &str) -> Option<&str> {

@@ -132,6 +132,18 @@ impl Reader {
         }
     }
 
+    /// What the table must know of a process that is there now, whatever it did: as [`Self::processes_for`].
+    pub fn there_now(&mut self, pid: u32) -> Vec<Arc<Process>> {
+        let lives = |known: &Known| known.ended_ns.is_none();
+        if self.blind || self.known.get(&pid).is_some_and(lives) {
+            return Vec::new();
+        }
+        match self.read(pid, None) {
+            Some(process) => self.with_ancestors(process),
+            None => Vec::new(),
+        }
+    }
+
     /// A process made another one.
     pub fn fork(&mut self, parent: &Owner, child: u32) {
         self.known.pop(&child);

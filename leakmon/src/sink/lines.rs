@@ -87,7 +87,7 @@ impl<W: Write> Lines<W> {
             "{dim}{}{plain} query    {}  {again}{asked} of {} over {}{}  {red}{}{end}{}",
             query.ts.time_of_day(),
             who(query.app.as_deref(), query.process.as_ref()),
-            std::net::SocketAddr::new(query.resolver.addr, query.resolver.port),
+            printable(&query.resolver.to_string()),
             query.transport.as_str(),
             query
                 .resolver
@@ -212,21 +212,38 @@ impl<W: Write> Lines<W> {
                 "asked DNS for {}, a name that must never leave the machine",
                 printable(&finding.name)
             ),
+            (FindingKind::ProxyBypass, _) => {
+                format!("connected to {} past its proxy", printable(&finding.name))
+            }
+            (FindingKind::LiteralAddress, _) => format!(
+                "gave its proxy the bare address {}",
+                printable(&finding.name)
+            ),
         };
         writeln!(
             self.out,
-            "{} {red}LEAK{plain}     {}  {}{did}  [{}]",
+            "{} {red}{:<8}{plain} {}  {}{did}  [{}]{}",
             finding.ts.time_of_day(),
+            if finding.kind.is_leak() {
+                "LEAK"
+            } else {
+                "note"
+            },
             who(finding.app.as_deref(), finding.process.as_ref()),
             if again { "is surer now: " } else { "" },
             finding.confidence.as_str(),
+            if finding.count > 1 {
+                format!(" {} times", finding.count)
+            } else {
+                String::new()
+            },
         )?;
-        for evidence in &finding.evidence {
+        for link in &finding.evidence {
             writeln!(
                 self.out,
                 "    {:<13}{}",
-                evidence.source,
-                printable(&evidence.detail)
+                link.evidence.source,
+                printable(&link.evidence.detail)
             )?;
         }
         writeln!(
@@ -373,11 +390,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{Evidence, Process, ProxySetting, Resolves};
+    use crate::model::{Evidence, Link, Process, ProxySetting, Resolves};
 
     fn finding(confidence: Confidence, update: bool) -> Report {
         let process = Arc::new(Process::unread(7, None));
         Report::Finding(Box::new(Finding {
+            count: 1,
             ts: Timestamp(1_000_000_000),
             id: "f1".into(),
             update,
@@ -401,7 +419,10 @@ mod tests {
                 port: 1080,
                 resolves: Resolves::Remote,
             }),
-            evidence: vec![Evidence::new("command-line", "a\nb")],
+            evidence: vec![Link {
+                ts: None,
+                evidence: Evidence::new("command-line", "a\nb"),
+            }],
             advice: "change it".into(),
         }))
     }

@@ -11,16 +11,13 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    capture::{Direction, Packet, Reason},
+    capture::{Direction, LOOPBACK, Packet, Reason},
     model::Transport,
     time::Timestamp,
 };
 
 /// Most TCP connections followed at once; the one that was quiet longest gives way.
 const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-
-/// The loopback interface's index in every network namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
-const LOOPBACK: u32 = 1;
 
 /// Something that was said on the wire.
 #[derive(Clone, Debug)]
@@ -94,10 +91,10 @@ impl Decoder {
     /// The messages that a packet completes.
     pub fn decode(&mut self, packet: &Packet) -> Vec<Message> {
         let payloads = match (packet.reason, packet.transport) {
-            (Reason::Dns, Transport::Udp) => datagrams(packet)
+            (Reason::Dns, Transport::Tcp) => self.dns_over_tcp(packet),
+            (Reason::Dns, _) => datagrams(packet)
                 .map(|datagram| dns_payload(Transport::Udp, datagram))
                 .collect(),
-            (Reason::Dns, Transport::Tcp) => self.dns_over_tcp(packet),
             (Reason::Proxy, _) => self.proxied(packet),
         };
         let peer = match packet.direction {

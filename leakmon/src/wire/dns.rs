@@ -52,6 +52,7 @@ pub struct DnsAnswer {
     pub rcode: String,
     /// Addresses in the answer section, CNAME chain followed.
     pub addresses: Vec<Address>,
+    pub aliases: Vec<String>,
 }
 
 /// Reads a DNS message, or the beginning of one: what is cut off or broken behind the questions is left out.
@@ -75,6 +76,7 @@ pub fn parse(bytes: &[u8]) -> Result<DnsMessage, WireError> {
     let answer = header.qr().then(|| DnsAnswer {
         rcode: header.rcode().to_string(),
         addresses: addresses(&message),
+        aliases: Vec::new(),
     });
     Ok(DnsMessage {
         id: header.id(),

@@ -3,9 +3,11 @@
 mod decoder;
 pub mod dns;
 mod http;
+pub mod nscd;
 pub mod proxy;
 mod socks;
 mod stream;
+pub mod varlink;
 
 pub use decoder::{Decoder, Message, Payload};
 

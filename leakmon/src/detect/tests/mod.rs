@@ -1,5 +1,7 @@
 //! The rules, each on the smallest run that shows it.
 
+mod through;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{Detector, Who};
@@ -99,7 +101,7 @@ impl Run {
         };
         let who = self.who.clone();
         self.said
-            .extend(self.detector.message(&message, who.as_ref()));
+            .extend(self.detector.message(&message, who.as_ref(), None));
     }
 
     fn dns(&mut self, id: u16, name: &str, qtype: &str, answer: Option<&[&str]>) {
@@ -120,6 +122,7 @@ impl Run {
             answer: answer.map(|list| DnsAnswer {
                 rcode: "NOERROR".into(),
                 addresses: addresses(list),
+                aliases: Vec::new(),
             }),
         };
         self.say(1, RESOLVER, Payload::Dns(Transport::Udp, message));
@@ -207,10 +210,15 @@ fn an_address_given_to_the_proxy_proves_the_name() {
     let sources: Vec<&str> = finding
         .evidence
         .iter()
-        .map(|piece| piece.source.as_str())
+        .map(|piece| piece.evidence.source.as_str())
         .collect();
     assert_eq!(sources, ["query", "query", "answer", "answer", "handshake"]);
-    assert!(finding.evidence[4].detail.contains("10.77.0.80:80"));
+    assert!(
+        finding.evidence[4]
+            .evidence
+            .detail
+            .contains("10.77.0.80:80")
+    );
     assert_eq!(
         run.verdicts(),
         [
@@ -246,7 +254,7 @@ fn an_address_of_several_names_picks_none() {
     assert!(
         last.evidence
             .iter()
-            .any(|piece| piece.detail.contains("one.example, two.example"))
+            .any(|piece| piece.evidence.detail.contains("one.example, two.example"))
     );
 }
 
@@ -462,7 +470,7 @@ fn after_a_handshake_a_lookup_is_an_observed_leak() {
     let finding = run.findings()[0];
     assert_eq!(finding.confidence, Confidence::Observed);
     assert_eq!(finding.severity, Severity::Medium);
-    assert_eq!(finding.evidence[0].source, "handshake");
+    assert_eq!(finding.evidence[0].evidence.source, "handshake");
 }
 
 #[test]
