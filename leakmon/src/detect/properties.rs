@@ -97,6 +97,7 @@ fn message(app: u32, step: &Step, at: Timestamp) -> Message {
                     addr: address(number),
                     ttl: 60,
                 }],
+                aliases: Vec::new(),
             };
             (None, dns(id, name, Some(answer)))
         }

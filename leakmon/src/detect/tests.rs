@@ -120,6 +120,7 @@ impl Run {
             answer: answer.map(|list| DnsAnswer {
                 rcode: "NOERROR".into(),
                 addresses: addresses(list),
+                aliases: Vec::new(),
             }),
         };
         self.say(1, RESOLVER, Payload::Dns(Transport::Udp, message));
