@@ -21,4 +21,10 @@ pub enum WireError {
     /// The question section is empty or broken.
     #[error("no readable question")]
     NoQuestion,
+    /// A request to a local resolver is not there to its end.
+    #[error("a request to a local resolver that is cut off")]
+    CutOff,
+    /// A request to a local resolver breaks the rules of its protocol.
+    #[error("no request to a local resolver")]
+    Malformed,
 }
