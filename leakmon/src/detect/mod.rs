@@ -363,6 +363,7 @@ impl Detector {
         {
             let ((_, number), ()) = entry.remove_entry();
             self.settle(number, now, &mut out);
+            self.leaves(number);
         }
         while self
             .sessions
@@ -428,9 +429,7 @@ impl Detector {
         let number = self.queries;
         let mut query = asked.query(number, who, local);
         let Asked { at, key, .. } = asked;
-        let askers = who.map_or_else(Vec::new, |who| {
-            self.askers_of(number, &query.name, who, query.escaped)
-        });
+        let askers = who.map_or_else(Vec::new, |who| self.askers_of(number, &query, who));
         // A question to a resolver of this machine is judged by what that makes of it.
         let special = verdict::special(&query.name).filter(|_| query.escaped || local.is_some());
         let ruling = match who {
@@ -444,7 +443,7 @@ impl Detector {
         };
         let (passage, ruling) = match local {
             Some(local) => {
-                let (passage, ruling) = self.enters(number, &query.name, local, ruling);
+                let (passage, ruling) = self.enters(number, &query, local, ruling);
                 (Some(passage), ruling)
             }
             None => (None, ruling),

@@ -4,9 +4,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::{Detector, Who};
+use super::{Detector, Local, Who};
 use crate::{
-    model::{Actor, App, Confidence, Process, ProxyProtocol, Report, Target, Transport, Verdict},
+    model::{
+        Actor, App, Confidence, FindingKind, Process, ProxyProtocol, Report, Service, Target,
+        Transport, Verdict,
+    },
     posture::Posture,
     time::Timestamp,
     wire::{
@@ -24,7 +27,14 @@ enum Step {
     Give { connection: u8, address: u8 },
     Reply { connection: u8 },
     Refuse { connection: u8 },
+    AskLocal { id: u16, name: u8 },
+    AnswerLocal { id: u16, name: u8, address: u8 },
+    AskService { name: u8 },
+    Lose,
 }
+
+/// The one that is a resolver of this machine, which the others ask.
+const RESOLVER: u32 = 3;
 
 fn step() -> impl Strategy<Value = Step> {
     let id = || 0..4_u16;
@@ -46,6 +56,32 @@ type Act = (u32, Step);
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     vec((0..3_u32, step()), 0..60)
+}
+
+/// With a resolver of this machine, and with losses.
+fn local_acts() -> impl Strategy<Value = Vec<Act>> {
+    let id = || 0..4_u16;
+    let small = || 0..4_u8;
+    let local = prop_oneof![
+        (id(), small()).prop_map(|(id, name)| Step::AskLocal { id, name }),
+        (id(), small(), small()).prop_map(|(id, name, address)| Step::AnswerLocal {
+            id,
+            name,
+            address
+        }),
+        small().prop_map(|name| Step::AskService { name }),
+    ];
+    let upstream = prop_oneof![
+        (id(), small()).prop_map(|(id, name)| Step::Ask { id, name }),
+        (id(), small(), small()).prop_map(|(id, name, address)| Step::Answer { id, name, address }),
+    ];
+    let act = prop_oneof![
+        3 => (0..3_u32, local),
+        3 => (0..3_u32, step()),
+        4 => (Just(RESOLVER), upstream),
+        1 => (0..3_u32, Just(Step::Lose)),
+    ];
+    vec(act, 0..80)
 }
 
 fn who(app: u32) -> Who {
@@ -72,14 +108,30 @@ fn address(number: u8) -> std::net::IpAddr {
     std::net::Ipv4Addr::new(10, 77, 0, 80 + number).into()
 }
 
-fn message(app: u32, step: &Step, at: Timestamp) -> Message {
+fn answer(number: u8) -> DnsAnswer {
+    DnsAnswer {
+        rcode: "NOERROR".into(),
+        addresses: vec![Address {
+            addr: address(number),
+            ttl: 60,
+        }],
+        aliases: Vec::new(),
+    }
+}
+
+fn question(name: u8) -> Question {
+    Question {
+        name: format!("name{name}.example"),
+        qtype: "A".into(),
+    }
+}
+
+/// What is seen on the wire; `None` for what is no message.
+fn message(app: u32, step: &Step, at: Timestamp) -> Option<Message> {
     let dns = |id: u16, name: u8, answer| {
         let message = DnsMessage {
             id,
-            questions: vec![Question {
-                name: format!("name{name}.example"),
-                qtype: "A".into(),
-            }],
+            questions: vec![question(name)],
             answer,
         };
         Payload::Dns(Transport::Udp, message)
@@ -90,17 +142,7 @@ fn message(app: u32, step: &Step, at: Timestamp) -> Message {
             id,
             name,
             address: number,
-        } => {
-            let answer = DnsAnswer {
-                rcode: "NOERROR".into(),
-                addresses: vec![Address {
-                    addr: address(number),
-                    ttl: 60,
-                }],
-                aliases: Vec::new(),
-            };
-            (None, dns(id, name, Some(answer)))
-        }
+        } => (None, dns(id, name, Some(answer(number)))),
         Step::Give {
             connection,
             address: number,
@@ -116,6 +158,13 @@ fn message(app: u32, step: &Step, at: Timestamp) -> Message {
             };
             (Some(connection), Payload::ProxyRequest(request))
         }
+        Step::AskLocal { id, name } => (None, dns(id, name, None)),
+        Step::AnswerLocal {
+            id,
+            name,
+            address: number,
+        } => (None, dns(id, name, Some(answer(number)))),
+        Step::AskService { .. } | Step::Lose => return None,
         Step::Reply { connection } => {
             let reply = Reply {
                 method: Some(0),
@@ -126,19 +175,46 @@ fn message(app: u32, step: &Step, at: Timestamp) -> Message {
         Step::Refuse { connection } => (Some(connection), Payload::NoProxy),
     };
     let cookie = u64::from(app) * 100 + connection.map_or(0, |number| u64::from(number) + 1);
+    let is_local = matches!(step, Step::AskLocal { .. } | Step::AnswerLocal { .. });
     let peer = if connection.is_some() {
         "127.0.0.1:9050"
+    } else if is_local {
+        "127.0.0.53:53"
     } else {
         "10.77.0.1:53"
     };
-    Message {
+    Some(Message {
         at,
         cookie,
         owner: None,
         peer: peer.parse().unwrap(),
-        escaped: connection.is_none(),
+        escaped: connection.is_none() && !is_local,
         interface: None,
         payload,
+    })
+}
+
+fn act(detector: &mut Detector, app: u32, step: &Step, at: Timestamp) -> Vec<Report> {
+    let local = Local {
+        who: who(RESOLVER),
+        watched: true,
+    };
+    let who = who(app);
+    match *step {
+        Step::AskService { name } => detector.service(
+            at,
+            Service::Resolved,
+            &[question(name)],
+            Some(&who),
+            Some(&local),
+        ),
+        Step::Lose => detector.loss(at, 1, 0, at),
+        _ => {
+            let hears = matches!(step, Step::AskLocal { .. }).then_some(&local);
+            message(app, step, at)
+                .map(|message| detector.message(&message, Some(&who), hears))
+                .unwrap_or_default()
+        }
     }
 }
 
@@ -147,6 +223,8 @@ fn message(app: u32, step: &Step, at: Timestamp) -> Message {
 struct Outcome {
     /// App and name of what is proven.
     proven: BTreeSet<(String, String)>,
+    /// App and name of what is found to be resolved by the app itself, however sure.
+    found: BTreeSet<(String, String)>,
     /// App, name and last verdict of every name.
     verdicts: BTreeSet<(String, String, Verdict)>,
 }
@@ -158,16 +236,19 @@ fn run(acts: &[Act]) -> Outcome {
     for (app, step) in acts {
         // So close together that nothing is given up between.
         at = at.plus(Duration::from_micros(1));
-        said.extend(detector.message(&message(*app, step, at), Some(&who(*app)), None));
+        said.extend(act(&mut detector, *app, step, at));
     }
     said.extend(detector.finish(at));
     let mut outcome = Outcome::default();
     let mut last = std::collections::BTreeMap::new();
     for report in said {
         match report {
-            Report::Finding(finding) if finding.confidence == Confidence::Proven => {
+            Report::Finding(finding) if finding.kind == FindingKind::SelfResolution => {
                 let app = finding.app.as_ref().unwrap().name.clone();
-                outcome.proven.insert((app, finding.name));
+                if finding.confidence == Confidence::Proven {
+                    outcome.proven.insert((app.clone(), finding.name.clone()));
+                }
+                outcome.found.insert((app, finding.name));
             }
             Report::Query(query) => {
                 let app = query.app.as_ref().unwrap().name.clone();
@@ -189,13 +270,26 @@ fn possible(acts: &[Act]) -> BTreeSet<(String, String)> {
             continue;
         };
         for (answered, (other, step)) in acts[..gave].iter().enumerate() {
-            let Step::Answer { id, name, address } = step else {
+            let (Step::Answer { name, address, .. } | Step::AnswerLocal { name, address, .. }) =
+                step
+            else {
                 continue;
             };
-            let is_asked = acts[..answered].iter().any(|(asker, step)| {
-                asker == app && matches!(step, Step::Ask { id: i, name: n } if i == id && n == name)
-            });
-            if other == app && address == given && is_asked {
+            let asks = |step: &Step| match step {
+                Step::Ask { name: asked, .. } | Step::AskLocal { name: asked, .. } => asked == name,
+                _ => false,
+            };
+            let asks_service =
+                |step: &Step| matches!(step, Step::AskService { name: asked } if asked == name);
+            let by_app = |asks: &dyn Fn(&Step) -> bool, before: usize| {
+                acts[..before]
+                    .iter()
+                    .any(|(asker, step)| asker == app && asks(step))
+            };
+            // Over a socket the program hears what the resolver was told, before or after it asked.
+            let is_asked = other == app && by_app(&asks, answered)
+                || *other == RESOLVER && by_app(&asks_service, gave);
+            if address == given && is_asked {
                 found.insert((format!("app{app}"), format!("name{name}.example")));
             }
         }
@@ -229,6 +323,45 @@ proptest! {
                 let index = index.index(kept.len());
                 if matches!(kept[index].1, Step::Answer { .. }) {
                     kept.remove(index);
+                }
+            }
+        }
+        prop_assert!(run(&kept).proven.is_subset(&run(&acts).proven));
+    }
+
+    #[test]
+    fn nothing_is_proven_through_a_resolver_without_them_either(acts in local_acts()) {
+        let proven = run(&acts).proven;
+        prop_assert!(proven.is_subset(&possible(&acts)), "{proven:?}");
+    }
+
+    #[test]
+    fn nothing_is_found_of_what_a_program_never_asked(acts in local_acts()) {
+        let asked: BTreeSet<(String, String)> = acts
+            .iter()
+            .filter_map(|(app, step)| match step {
+                Step::Ask { name, .. } | Step::AskLocal { name, .. } | Step::AskService { name } => {
+                    Some((format!("app{app}"), format!("name{name}.example")))
+                }
+                _ => None,
+            })
+            .collect();
+        let found = run(&acts).found;
+        prop_assert!(found.is_subset(&asked), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_lost_proves_nothing_even_of_an_address_of_many_names(
+        acts in local_acts(),
+        lost in vec(any::<Index>(), 0..8),
+    ) {
+        let mut kept = acts.clone();
+        for index in lost {
+            if !kept.is_empty() {
+                let index = index.index(kept.len());
+                if matches!(kept[index].1, Step::Answer { .. } | Step::AnswerLocal { .. }) {
+                    // leakmon knows that it lost something, and not what.
+                    kept[index].1 = Step::Lose;
                 }
             }
         }

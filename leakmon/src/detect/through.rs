@@ -7,9 +7,9 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
-use super::{Case, Detector, Who, app::LEAST_LIFE, evidence, verdict::Ruling};
+use super::{Case, Detector, Record, Who, app::LEAST_LIFE, evidence, verdict::Ruling};
 use crate::{
-    model::{ProcessId, Report, Verdict},
+    model::{ProcessId, Query, Report, Verdict},
     posture::Posture,
     time::Timestamp,
     wire::dns::{Address, DnsAnswer},
@@ -23,6 +23,8 @@ const MAX_EACH: usize = 64;
 const MAX_DEPTH: usize = 4;
 /// How long a question over a Unix socket, of which no answer is seen, is given to be sent on.
 pub const SERVICE_LIMIT: Duration = Duration::from_secs(2);
+/// Of several such questions for one name, those that are older than the newest by this had been answered when it came.
+const SERVICE_ANSWERS: Duration = Duration::from_millis(250);
 
 /// A resolver of this machine that hears a question.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct Passage {
     passed: Passed,
     /// What the resolver asked for it.
     onward: Vec<u64>,
+    /// The names under which it waits: its own, and those that this one stands for.
+    names: Vec<String>,
 }
 
 /// What is known of one local resolver.
@@ -91,11 +95,11 @@ impl Resolving {
         format!("{} ({})", self.who.app.name, self.who.app.pid)
     }
 
-    /// The addresses that it learnt of a name and may still use.
+    /// The addresses that it had learnt of a name by then and might still use.
     fn learnt(&mut self, name: &str, at: Timestamp) -> Vec<Address> {
         let known = self.learnt.get(name).into_iter().flatten();
         known
-            .filter(|(address, since)| since.plus(life(*address)) >= at)
+            .filter(|(address, since)| *since <= at && since.plus(life(*address)) >= at)
             .map(|(address, _)| *address)
             .collect()
     }
@@ -115,10 +119,11 @@ impl Detector {
     pub(super) fn enters(
         &mut self,
         number: u64,
-        name: &str,
+        query: &Query,
         local: &Local,
         ruling: Ruling,
     ) -> (Passage, Ruling) {
+        let name = query.name.as_str();
         let resolver = local.who.app.id;
         let state = self
             .locals
@@ -126,11 +131,17 @@ impl Detector {
         state.who.posture = Arc::clone(&local.who.posture);
         let words = state.words();
         push(&mut state.waiting, name, number);
+        let mut onward = state.asking.get(name).cloned().unwrap_or_default();
+        onward.retain(|onward| {
+            let record = self.records.peek(onward);
+            record.is_some_and(|record| record.query.qtype == query.qtype)
+        });
         let mut passage = Passage {
             resolver,
             ruling: ruling.clone(),
             passed: Passed::Waiting,
-            onward: state.asking.get(name).cloned().unwrap_or_default(),
+            onward,
+            names: vec![name.to_owned()],
         };
         if ruling.leak.is_none() {
             return (passage, ruling);
@@ -183,26 +194,37 @@ impl Detector {
         self.hears(number, at, &learnt);
     }
 
-    /// The questions that a local resolver asks this one for: those for its name that wait. It is remembered until it is
-    /// answered.
-    pub(super) fn askers_of(
-        &mut self,
-        number: u64,
-        name: &str,
-        who: &Who,
-        escaped: bool,
-    ) -> Vec<u64> {
+    /// The questions that a local resolver asks this one for: those for its name that wait, of its type if there are such. It
+    /// is remembered until it is answered.
+    pub(super) fn askers_of(&mut self, number: u64, query: &Query, who: &Who) -> Vec<u64> {
         let Some(state) = self.locals.get_mut(&who.app.id) else {
             return Vec::new();
         };
-        state.plain |= escaped;
-        push(&mut state.asking, name, number);
-        if let Some(waiting) = state.waiting.get(name) {
-            return waiting.clone();
-        }
+        state.plain |= query.escaped;
+        push(&mut state.asking, &query.name, number);
         // One label may be looked for below the domains of a search list (resolv.conf(5)).
-        let first = name.split('.').next().unwrap_or_default();
-        state.waiting.get(first).cloned().unwrap_or_default()
+        let first = query.name.split('.').next().unwrap_or_default();
+        let waiting = if state.waiting.contains(&query.name) {
+            state.waiting.get(&query.name)
+        } else {
+            state.waiting.get(first)
+        };
+        let mut askers: Vec<&Record> = waiting
+            .into_iter()
+            .flatten()
+            .filter_map(|asker| self.records.peek(asker))
+            .collect();
+        let is_of_type = |record: &&Record| record.query.qtype == query.qtype;
+        if askers.iter().any(is_of_type) {
+            askers.retain(is_of_type);
+        }
+        if let Some(newest) = askers.iter().map(|record| record.query.ts).max() {
+            askers.retain(|record| {
+                !record.query.transport.is_service()
+                    || record.query.ts.plus(SERVICE_ANSWERS) >= newest
+            });
+        }
+        askers.iter().map(|record| record.number).collect()
     }
 
     /// The ruling on a question that a local resolver asks: it asks for others.
@@ -313,7 +335,8 @@ impl Detector {
         let Some(record) = self.records.peek(&number) else {
             return;
         };
-        let (name, askers) = (record.query.name.clone(), record.askers.clone());
+        let (name, qtype) = (record.query.name.clone(), record.query.qtype.clone());
+        let askers = record.askers.clone();
         let Some(resolver) = record.query.app.as_ref().map(|app| app.id) else {
             return;
         };
@@ -341,14 +364,26 @@ impl Detector {
                 }
             }
         }
-        // The name that an alias stands for may be asked for by itself.
+        // The name that this one stands for may be asked for by itself.
         for alias in &answer.aliases {
             for &asker in &askers {
                 push(&mut state.waiting, alias, asker);
             }
         }
+        let goes_on = answer.addresses.is_empty() && !answer.aliases.is_empty();
         for asker in askers {
             self.hears(asker, at, &answer.addresses);
+            let Some(record) = self.records.get_mut(&asker) else {
+                continue;
+            };
+            if let Some(passage) = &mut record.passage {
+                passage.names.extend(answer.aliases.iter().cloned());
+                passage.names.truncate(MAX_EACH);
+            }
+            if !goes_on && record.query.transport.is_service() && record.query.qtype == qtype {
+                // Its answer is not seen, and is on its way now.
+                self.leaves(asker);
+            }
         }
     }
 
@@ -484,15 +519,18 @@ impl Detector {
 
     /// A question waits no longer.
     pub(super) fn leaves(&mut self, number: u64) {
-        let Some((passage, name)) = self.passage(number) else {
+        let Some((passage, _)) = self.passage(number) else {
             return;
         };
-        if let Some(state) = self.locals.get_mut(&passage.resolver)
-            && let Some(waiting) = state.waiting.get_mut(&name)
-        {
-            waiting.retain(|&other| other != number);
-            if waiting.is_empty() {
-                state.waiting.pop(&name);
+        let Some(state) = self.locals.get_mut(&passage.resolver) else {
+            return;
+        };
+        for name in &passage.names {
+            if let Some(waiting) = state.waiting.get_mut(name) {
+                waiting.retain(|&other| other != number);
+                if waiting.is_empty() {
+                    state.waiting.pop(name);
+                }
             }
         }
     }

@@ -44,6 +44,8 @@ pub struct Lines<W> {
     written: LruCache<String, Confidence>,
     /// What was asked, for the answers' lines.
     open: LruCache<String, String>,
+    /// The verdicts of queries as they were written.
+    shown: LruCache<String, Verdict>,
 }
 
 const RED: &str = "\x1b[1;31m";
@@ -59,6 +61,7 @@ impl<W: Write> Lines<W> {
             waiting: Vec::new(),
             written: LruCache::new(MAX_WRITTEN),
             open: LruCache::new(MAX_OPEN),
+            shown: LruCache::new(MAX_OPEN),
         }
     }
 
@@ -71,7 +74,9 @@ impl<W: Write> Lines<W> {
     }
 
     fn query(&mut self, query: &Query) -> io::Result<()> {
-        if !self.style.all {
+        // That a query left by way of a resolver is in that resolver's own line.
+        if !self.style.all || self.shown.put(query.id.clone(), query.verdict) == Some(query.verdict)
+        {
             return Ok(());
         }
         let (dim, plain) = self.paint(DIM);
@@ -89,12 +94,15 @@ impl<W: Write> Lines<W> {
             who(query.app.as_deref(), query.process.as_ref()),
             printable(&query.resolver.to_string()),
             query.transport.as_str(),
-            query
-                .resolver
-                .interface
-                .as_deref()
-                .map(|name| format!(" ({})", printable(name)))
-                .unwrap_or_default(),
+            match (&query.via, &query.resolver.interface) {
+                (Some(resolver), _) => format!(
+                    " ({}, pid {})",
+                    printable(resolver.program().unwrap_or("an unknown program")),
+                    resolver.pid
+                ),
+                (None, Some(interface)) => format!(" ({})", printable(interface)),
+                (None, None) => String::new(),
+            },
             query.verdict.as_str(),
             query
                 .explanation
