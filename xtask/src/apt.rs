@@ -1,10 +1,11 @@
 //! Installing Debian packages without starting the services that some of them bring.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::process;
 
@@ -65,6 +66,38 @@ pub fn install(packages: &[impl AsRef<str>], services: &[&str]) -> Result<()> {
         "apt-get could not install {}: its own message is above",
         names.join(", ")
     );
+}
+
+/// Downloads packages into a folder that holds no other, without installing them, and gives their files. Nobody need be
+/// root for it.
+pub fn download(packages: &[impl AsRef<str>], folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut apt = Command::new("apt-get");
+    if process::is_root() {
+        // apt would download as a user who may not write here.
+        apt.args(["-o", "APT::Sandbox::User=root"]);
+    }
+    apt.args(["download", "-qq"])
+        .args(packages.iter().map(AsRef::as_ref))
+        .current_dir(folder);
+    process::run(&mut apt)?;
+    let files: Vec<PathBuf> = fs::read_dir(folder)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    if files.len() != packages.len() {
+        bail!(
+            "apt-get downloaded {} files for {} packages",
+            files.len(),
+            packages.len()
+        );
+    }
+    Ok(files)
+}
+
+/// Reads the archive's lists anew, as root.
+pub fn update() -> Result<()> {
+    let mut apt = process::as_root("apt-get", &[], "read the archive's lists")?;
+    process::run(apt.arg("update")).context("the archive's lists cannot be read")
 }
 
 /// Whether this is Ubuntu, whose archive has empty packages in place of the browsers.

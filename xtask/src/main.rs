@@ -15,6 +15,7 @@ mod run;
 mod rustc_wrapper;
 mod test;
 mod toolchain;
+mod unpacked;
 mod vm;
 
 use std::process::ExitCode;

@@ -19,7 +19,7 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 32] = [
+pub const PACKAGES: [Package; 34] = [
     Package {
         name: "aria2",
         programs: &["aria2c"],
@@ -123,6 +123,12 @@ pub const PACKAGES: [Package; 32] = [
         services: &[],
     },
     Package {
+        name: "nscd",
+        programs: &["nscd"],
+        why: "keeps names for every program of glibc's",
+        services: &["nscd.service"],
+    },
+    Package {
         name: "openssh-client",
         programs: &["ssh", "ssh-keygen"],
         why: "ssh -D",
@@ -195,9 +201,15 @@ pub const PACKAGES: [Package; 32] = [
         services: &[],
     },
     Package {
+        name: "unbound",
+        programs: &["unbound"],
+        why: "a local resolver that forwards",
+        services: &["unbound.service", "unbound-resolvconf.service"],
+    },
+    Package {
         name: "util-linux",
-        programs: &["setpriv", "unshare"],
-        why: "makes namespaces, drops privileges",
+        programs: &["nsenter", "setpriv", "unshare"],
+        why: "makes and enters namespaces, drops privileges",
         services: &[],
     },
     Package {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::{apt, environment, lab, packages, process, repo};
+use crate::{apt, environment, lab, packages, process, repo, unpacked};
 
 /// Install what the tests need and run them all.
 #[derive(clap::Args)]
@@ -87,6 +87,28 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Sees to it that the programs that the tests use are there; false when they are not and shall not be installed.
 fn provide(no_install: bool) -> Result<bool> {
+    // Both, that one look tells of all that is missing.
+    let installed = provide_installed(no_install)?;
+    let unpacked = provide_unpacked(no_install)?;
+    Ok(installed && unpacked)
+}
+
+/// Those that are downloaded and not installed.
+fn provide_unpacked(no_install: bool) -> Result<bool> {
+    let target = repo::target_dir()?;
+    if unpacked::is_there(&target) {
+        return Ok(true);
+    }
+    if no_install {
+        eprintln!("{}", unpacked::REPORT);
+        return Ok(false);
+    }
+    unpacked::provide(&target)?;
+    Ok(true)
+}
+
+/// Those that are installed.
+fn provide_installed(no_install: bool) -> Result<bool> {
     let missing = packages::missing();
     if missing.is_empty() {
         return Ok(true);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
+use crate::{apt, process};
 
 /// A kernel that can be booted.
 #[derive(Debug)]
@@ -132,17 +132,8 @@ fn version(release: &str) -> Result<String> {
 fn fetch(release: &str, place: &Path, folder: &Path) -> Result<()> {
     println!("downloading the kernel {release}");
     let work = tempfile::tempdir_in(folder)?;
-    let mut apt = Command::new("apt-get");
-    if process::is_root() {
-        // apt would download as a user who may not write here.
-        apt.args(["-o", "APT::Sandbox::User=root"]);
-    }
-    apt.args(["download", "-qq", &package(release)])
-        .current_dir(work.path());
-    process::run(&mut apt)?;
-    let package = fs::read_dir(work.path())?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+    let package = apt::download(&[package(release)], work.path())?
+        .pop()
         .context("apt-get downloaded nothing")?;
 
     let kernel = work.path().join("kernel");
