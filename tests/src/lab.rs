@@ -60,6 +60,7 @@ pub struct LabBuilder {
     socks: bool,
     web: bool,
     other_dns: Option<u16>,
+    lasting: u32,
 }
 
 impl LabBuilder {
@@ -108,6 +109,13 @@ impl LabBuilder {
         self
     }
 
+    /// With answers that may be kept for so many seconds (their TTL, RFC 1035 section 3.2.1); else they may not be kept.
+    #[must_use]
+    pub fn lasting(mut self, seconds: u32) -> Self {
+        self.lasting = seconds;
+        self
+    }
+
     /// Builds the lab, or says why the scenario is skipped.
     #[must_use]
     pub fn build(self) -> Option<Lab> {
@@ -153,6 +161,7 @@ impl Lab {
             socks: false,
             web: false,
             other_dns: None,
+            lasting: 0,
         }
     }
 
@@ -204,7 +213,8 @@ impl Lab {
         let on_client = |program: &str| command_in(&client_cgroup, &client, dir.path(), program);
         let listen = [SERVER.0.into(), SERVER.1.into()];
         let dns_on = |port| {
-            let command = on_server("dnsmasq");
+            let mut command = on_server("dnsmasq");
+            command.arg(format!("--local-ttl={}", wanted.lasting));
             Dnsmasq::start(command, dir.path(), &listen, port, &wanted.records)
         };
         Self {
@@ -273,6 +283,22 @@ impl Lab {
         command_in(below, &self.client, self.dir(), program)
     }
 
+    /// A command on the client's side in a mount namespace that is there already, given by a file. The process that is
+    /// started becomes the program here too.
+    pub(crate) fn command_inside(&self, mounts: &Path, program: &str) -> Command {
+        let mut command = shell(self.dir());
+        command
+            .args([
+                "-c",
+                // Its folder is looked up again in the namespace, where another one may have that name.
+                r#"echo 0 > "$0/cgroup.procs" && mounts=$1 net=$2 && shift 2 && exec nsenter --mount="$mounts" --net="$net" env --chdir="$PWD" "$@""#,
+            ])
+            .args([self.cgroup(), mounts])
+            .arg(Path::new("/run/netns").join(self.client.name()))
+            .arg(program);
+        command
+    }
+
     /// A command on the machine itself, in no namespace of the lab's and with the tester's own environment, but in a
     /// cgroup of the lab's: what a killed test binary leaves running is found and ended by the next.
     #[must_use]
@@ -296,9 +322,14 @@ impl Lab {
     /// before it does anything.
     #[must_use]
     pub fn hold(&self, program: &str, args: &[&str]) -> Held {
+        self.hold_by(self.command("sh"), program, args)
+    }
+
+    /// The same, where `shell` says how it is started.
+    pub(crate) fn hold_by(&self, shell: Command, program: &str, args: &[&str]) -> Held {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let go = self.dir().join(format!("go-{number}"));
-        Held::spawn(self.command("sh"), go, program, args)
+        Held::spawn(shell, go, program, args)
     }
 
     /// Runs a program on the client's side to its end. Gives its process id too.
@@ -389,8 +420,8 @@ fn from_client(mut log: Vec<Asked>) -> Vec<Asked> {
     log
 }
 
-/// The shell puts itself into the cgroup and then becomes `ip`, which becomes the program: one process all along.
-fn command_in(cgroup: &Cgroup, namespace: &Namespace, home: &Path, program: &str) -> Command {
+/// A shell with nothing of the tester's own environment.
+fn shell(home: &Path) -> Command {
     let mut command = Command::new("sh");
     command
         .env_clear()
@@ -398,7 +429,14 @@ fn command_in(cgroup: &Cgroup, namespace: &Namespace, home: &Path, program: &str
         .env("HOME", home)
         .env("TMPDIR", home)
         .env("LANG", "C.UTF-8")
-        .current_dir(home)
+        .current_dir(home);
+    command
+}
+
+/// The shell puts itself into the cgroup and then becomes `ip`, which becomes the program: one process all along.
+fn command_in(cgroup: &Cgroup, namespace: &Namespace, home: &Path, program: &str) -> Command {
+    let mut command = shell(home);
+    command
         .args([
             "-c",
             r#"echo 0 > "$0/cgroup.procs" && exec ip netns exec "$@""#,

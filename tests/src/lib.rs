@@ -25,6 +25,7 @@ pub mod need;
 pub mod netns;
 pub mod output;
 pub mod program;
+pub mod resolver;
 pub mod sent;
 pub mod servers;
 pub mod stall;
@@ -41,6 +42,7 @@ pub use lab::{Lab, LabBuilder};
 pub use leakmon::{Leakmon, Run};
 pub use output::State;
 pub use program::{Finished, Program};
+pub use resolver::{Behind, Resolver};
 pub use stall::Stall;
 
 use std::time::Duration;

@@ -10,12 +10,29 @@ pub const REQUIRE: &str = "LEAKMON_LAB_REQUIRE";
 /// The search path of every program in the lab: the tester's own may put wrappers in front of the real ones.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where a program is in the lab's search path.
+/// What `cargo xtask test` has downloaded and not installed, below cargo's folder.
+const UNPACKED: &str = "unpacked/systemd-resolved";
+
+/// Where a program is: in the lab's search path, or among the unpacked ones.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
+    let unpacked = unpacked().into_iter();
     env::split_paths(PATH)
+        // Debian 12 has it below /lib, newer ones below /usr/lib.
+        .chain(
+            unpacked.flat_map(|tree| ["lib", "usr/lib"].map(|lib| tree.join(lib).join("systemd"))),
+        )
         .map(|dir| dir.join(program))
         .find(|path| path.is_file())
+}
+
+/// The tree of the packages that are unpacked and not installed; nothing where `cargo xtask test` has not been.
+#[must_use]
+pub fn unpacked() -> Option<PathBuf> {
+    // A test runs where cargo has built it.
+    let built = env::current_exe().ok()?;
+    let mut above = built.ancestors().map(|folder| folder.join(UNPACKED));
+    above.find(|tree| tree.is_dir())
 }
 
 /// Says whether a scenario can run here. If not, says loudly what is missing, or panics under [`REQUIRE`].
