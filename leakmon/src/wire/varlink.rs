@@ -182,7 +182,7 @@ mod tests {
         );
     }
 
-    /// As nss-resolve of systemd 252 sends it.
+    /// As `_nss_resolve_gethostbyname4_r` writes it (systemd, src/nss-resolve/nss-resolve.c).
     #[test]
     fn bytes_of_nss_resolve() {
         let sent = b"{\"method\":\"io.systemd.Resolve.ResolveHostname\",\"parameters\":{\"name\":\"page.example\",\"flags\":0}}\0";
