@@ -482,8 +482,8 @@ mod tests {
         for other in [
             &b"HTTP/1.0 400 Bad request\r\n"[..],
             b"<!DOCTYPE HTML>",
-            b"\x05\x01\x00",
-            b"\x05\x07",
+            b"\x05\x01\x00\x05\x01\x00\x01",
+            b"\x05\x07\r\n",
         ] {
             let mut waits = Connection::default();
             let mut payloads = waits.read(greeting);

@@ -172,7 +172,36 @@ pub fn reply(received: &[u8], sent: &[u8]) -> Parse<Reply> {
     let reader = Reader(received);
     match sent.first() {
         Some(4) => socks4_reply(reader),
-        _ => socks5_reply(reader, sent).unwrap_or(Parse::Incomplete),
+        _ => match is_bare_refusal(received, sent) {
+            Some(true) => Parse::Done(Reply {
+                method: None,
+                accepted: Some(false),
+            }),
+            Some(false) => socks5_reply(reader, sent).unwrap_or(Parse::Incomplete),
+            None => Parse::Incomplete,
+        },
+    }
+}
+
+/// Whether a proxy of SOCKS5 refuses a request without having named a method: tor 0.4.9 says to a client that did not wait
+/// only what it has to say last. `None`: too few bytes.
+fn is_bare_refusal(received: &[u8], sent: &[u8]) -> Option<bool> {
+    /// A reply with an IPv4 address (RFC 1928 section 6).
+    const REPLY: usize = 10;
+    let &[version, code] = received.first_chunk()?;
+    let may_be = version == 5 && !matches!(code, NONE | REFUSED);
+    if !may_be || !matches!(request(sent, None), Parse::Done(_)) {
+        return Some(false);
+    }
+    let &[_, _, reserved, kind] = received.first_chunk()?;
+    if reserved != 0 || !matches!(kind, 1 | 3 | 4) {
+        return Some(false);
+    }
+    // The client's own greeting, coming back, may look the same for a while.
+    let start = &received[..received.len().min(REPLY)];
+    match sent.starts_with(start) {
+        true if start.len() < REPLY => None,
+        is_echo => Some(!is_echo),
     }
 }
 
@@ -190,13 +219,18 @@ fn socks4_reply(mut reader: Reader<'_>) -> Parse<Reply> {
 
 /// `None`: too few bytes.
 fn socks5_reply(mut reader: Reader<'_>, sent: &[u8]) -> Option<Parse<Reply>> {
-    if reader.byte()? != 5 {
-        return Some(Parse::No);
-    }
-    let method = reader.byte()?;
     let mut greeting = Reader(sent.get(1..)?);
     let count = greeting.byte()?;
     let offered = greeting.take(usize::from(count))?;
+    let method = match reader.0.first()? {
+        5 => {
+            reader.byte()?;
+            reader.byte()?
+        }
+        // To a greeting and a password in one piece, tor says only what became of the password.
+        1 if greeting.0.first() == Some(&1) && offered.contains(&PASSWORD) => PASSWORD,
+        _ => return Some(Parse::No),
+    };
     // An echo of the greeting names a method too, by its count of methods, but hardly one that was offered. None at all
     // is what careless proxies choose unasked.
     if !matches!(method, NONE | REFUSED) && !offered.contains(&method) {
@@ -424,6 +458,45 @@ mod tests {
         }
         assert_eq!(reply(b"SSH-2.0", both), Parse::No);
         assert_eq!(reply(b"\x05\x02HTTP", both), Parse::No);
+    }
+
+    #[test]
+    fn a_refusal_may_come_without_a_method() {
+        let refused = Parse::Done(Reply {
+            method: None,
+            accepted: Some(false),
+        });
+        let request = b"\x05\x01\x00\x01\x0a\x00\x00\x01\x00\x50";
+        for greeting in [&b"\x05\x01\x00"[..], b"\x05\x01\x02\x01\x02me\x03pwd"] {
+            for code in 1..=8 {
+                let received = [5, code, 0, 1, 0, 0, 0, 0, 0, 0];
+                let sent = [greeting, request].concat();
+                for len in 0..4 {
+                    assert_eq!(reply(&received[..len], &sent), Parse::Incomplete, "{len}");
+                }
+                assert_eq!(reply(&received, &sent), refused, "{code}");
+                // Whoever has not asked is not refused.
+                assert_ne!(reply(&received, greeting), refused, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_may_be_judged_without_a_method() {
+        let said = |accepted| {
+            Parse::Done(Reply {
+                method: Some(PASSWORD),
+                accepted,
+            })
+        };
+        let sent = b"\x05\x02\x00\x02\x01\x02me\x03pwd";
+        assert_eq!(reply(b"\x01", sent), Parse::Incomplete);
+        assert_eq!(reply(b"\x01\x00", sent), said(None));
+        assert_eq!(reply(b"\x01\x01", sent), said(Some(false)));
+        assert_eq!(reply(b"\x01\x00\x05\x00", sent), said(Some(true)));
+        assert_eq!(reply(b"\x01\x00\x05\x04", sent), said(Some(false)));
+        // Nobody has sent one.
+        assert_eq!(reply(b"\x01\x00", &sent[..4]), Parse::No);
     }
 
     #[test]
