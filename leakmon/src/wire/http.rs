@@ -89,30 +89,39 @@ fn host_and_port(authority: &[u8], default_port: Option<u16>) -> Option<(&[u8], 
 
 /// Reads what came back so far. Whatever speaks HTTP to a request of this kind is a proxy; only for CONNECT does the
 /// status say whether it was granted, any other may be the web server's own.
-pub fn reply(received: &[u8], to_connect: bool) -> Parse<Reply> {
+pub fn reply(mut received: &[u8], to_connect: bool) -> Parse<Reply> {
     const VERSION: &[u8] = b"HTTP/1.";
-    let Some((start, rest)) = received.split_at_checked(VERSION.len()) else {
-        return more_unless(!VERSION.starts_with(received));
-    };
-    if start != VERSION {
-        return Parse::No;
+    loop {
+        let Some((start, rest)) = received.split_at_checked(VERSION.len()) else {
+            return more_unless(!VERSION.starts_with(received));
+        };
+        if start != VERSION {
+            return Parse::No;
+        }
+        // The minor version, a space, three digits (RFC 9112 section 4).
+        let Some(&[_, _, class, tens, ones]) = rest.first_chunk() else {
+            return Parse::Incomplete;
+        };
+        let accepted = match class {
+            // Interim responses come before the final one, which 101 is (RFC 9110 section 15.2).
+            b'1' if [tens, ones] != *b"01" => {
+                match received.windows(4).position(|end| end == b"\r\n\r\n") {
+                    Some(end) => received = &received[end + 4..],
+                    None => return Parse::Incomplete,
+                }
+                continue;
+            }
+            b'1' => (!to_connect).then_some(true),
+            b'2' => Some(true),
+            b'3'..=b'5' if to_connect => Some(false),
+            b'3'..=b'5' => None,
+            _ => return Parse::No,
+        };
+        return Parse::Done(Reply {
+            method: None,
+            accepted,
+        });
     }
-    // The minor version, a space, three digits (RFC 9112 section 4).
-    let Some(&[_, _, class, _, _]) = rest.first_chunk() else {
-        return Parse::Incomplete;
-    };
-    let accepted = match class {
-        // An interim response: the final one follows.
-        b'1' => return Parse::Incomplete,
-        b'2' => Some(true),
-        b'3'..=b'5' if to_connect => Some(false),
-        b'3'..=b'5' => None,
-        _ => return Parse::No,
-    };
-    Parse::Done(Reply {
-        method: None,
-        accepted,
-    })
 }
 
 #[cfg(test)]
@@ -226,6 +235,17 @@ mod tests {
         );
         assert_eq!(reply(b"HTTP/1.1 404 Not Found\r\n", false), said(None));
         assert_eq!(reply(b"HTTP/1.1 200 OK\r\n", false), said(Some(true)));
+        let interim = "HTTP/1.1 100 Continue\r\nA: b\r\n\r\nHTTP/1.1 103 x\r\n\r\n";
+        let after =
+            |last: &str, to_connect| reply((interim.to_owned() + last).as_bytes(), to_connect);
+        assert_eq!(after("HTTP/1.1 200 OK\r\n", true), said(Some(true)));
+        assert_eq!(after("HTTP/1.1 503 Full\r\n", true), said(Some(false)));
+        assert_eq!(after("", true), Parse::Incomplete);
+        assert_eq!(after("SSH-2.0", true), Parse::No);
+        assert_eq!(
+            reply(b"HTTP/1.1 101 Switching\r\n", false),
+            said(Some(true))
+        );
         for partial in ["", "HT", "HTTP/1.1 20", "HTTP/1.1 100 Continue\r\n"] {
             assert_eq!(
                 reply(partial.as_bytes(), true),

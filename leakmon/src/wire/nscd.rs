@@ -109,6 +109,21 @@ mod tests {
         assert!(asked(7, &six.octets())[0].ends_with("0.7.7.d.f.ip6.arpa PTR"));
     }
 
+    /// What `getent` of glibc 2.36 sent.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn bytes_of_glibc() {
+        let said = |sent: &[u8]| lookups(sent).map(|questions| questions.len());
+        assert_eq!(said(b"\x02\0\0\0\x0d\0\0\0\x06\0\0\0hosts\0"), Ok(0));
+        let sent = b"\x02\0\0\0\x0e\0\0\0\x0d\0\0\0Page.example\0";
+        assert_eq!(said(sent), Ok(2));
+        let sent = b"\x02\0\0\0\x06\0\0\0\x04\0\0\0\nM\0P";
+        let [question] = &lookups(sent).unwrap()[..] else {
+            panic!("one question");
+        };
+        assert_eq!(question.name, "80.0.77.10.in-addr.arpa");
+    }
+
     #[test]
     fn other_requests_are_no_lookups() {
         // GETPWBYNAME, INVALIDATE, GETFDHST, INITGROUPS, GETSERVBYNAME

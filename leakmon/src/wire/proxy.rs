@@ -51,7 +51,7 @@ pub fn request(sent: &[u8], method: Option<u8>) -> Parse<Request> {
 pub fn reply(received: &[u8], sent: &[u8]) -> Parse<Reply> {
     match sent.first() {
         None => Parse::Incomplete,
-        Some(&version @ (4 | 5)) => socks::reply(received, version),
+        Some(4 | 5) => socks::reply(received, sent),
         Some(first) => http::reply(received, *first == b'C'),
     }
 }

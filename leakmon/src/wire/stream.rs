@@ -5,13 +5,21 @@ const MAX_BUFFERED: usize = 65_537;
 /// Most segments kept that came ahead of their turn.
 const MAX_AHEAD: usize = 16;
 
+/// A segment that waits for its turn.
+#[derive(Debug)]
+struct Ahead {
+    sequence: u32,
+    payload: Vec<u8>,
+    whole: bool,
+}
+
 /// Bytes in order, from the first segment that was seen.
 #[derive(Debug, Default)]
 pub struct Stream {
     /// Sequence number of the byte that is wanted next.
     next: Option<u32>,
     buffer: Vec<u8>,
-    ahead: Vec<(u32, Vec<u8>)>,
+    ahead: Vec<Ahead>,
     /// Bytes are missing for good: nothing after them can be read.
     broken: bool,
 }
@@ -28,30 +36,33 @@ impl Stream {
         // Sequence numbers wrap: the difference as a signed number tells before from after (RFC 9293 section 3.4).
         let distance = sequence.wrapping_sub(next).cast_signed();
         if distance > 0 {
-            if self.ahead.len() < MAX_AHEAD && payload.len() <= MAX_BUFFERED && whole {
-                self.ahead.push((sequence, payload.to_vec()));
+            if self.ahead.len() < MAX_AHEAD && payload.len() <= MAX_BUFFERED {
+                self.ahead.push(Ahead {
+                    sequence,
+                    payload: payload.to_vec(),
+                    whole,
+                });
             } else {
                 self.broken = true;
             }
             return;
         }
-        self.append(next, distance.unsigned_abs() as usize, payload);
-        if !whole {
-            self.broken = true;
-        }
+        self.append(next, distance.unsigned_abs() as usize, payload, whole);
         while let Some(next) = self.next
             && !self.broken
             && let Some(index) = self
                 .ahead
                 .iter()
-                .position(|(start, _)| start.wrapping_sub(next).cast_signed() <= 0)
+                .position(|ahead| ahead.sequence.wrapping_sub(next).cast_signed() <= 0)
         {
-            let (start, bytes) = self.ahead.swap_remove(index);
-            self.append(next, next.wrapping_sub(start) as usize, &bytes);
+            let ahead = self.ahead.swap_remove(index);
+            let known = next.wrapping_sub(ahead.sequence) as usize;
+            self.append(next, known, &ahead.payload, ahead.whole);
         }
     }
 
-    fn append(&mut self, next: u32, known: usize, payload: &[u8]) {
+    fn append(&mut self, next: u32, known: usize, payload: &[u8], whole: bool) {
+        self.broken |= !whole;
         let Some(fresh) = payload.get(known..) else {
             return;
         };
@@ -116,6 +127,19 @@ mod tests {
             assert_eq!(stream.take_length_prefixed().unwrap(), b"");
             assert_eq!(stream.take_length_prefixed(), None);
         }
+    }
+
+    #[test]
+    fn a_segment_that_is_cut_off_spoils_what_follows_and_nothing_before() {
+        let mut stream = Stream::default();
+        stream.push(0, b"a", true);
+        stream.push(3, b"d", false);
+        assert!(!stream.is_broken());
+        stream.push(1, b"bc", true);
+        assert_eq!(stream.bytes(), b"abcd");
+        assert!(stream.is_broken());
+        stream.push(4, b"e", true);
+        assert_eq!(stream.bytes(), b"abcd");
     }
 
     #[test]

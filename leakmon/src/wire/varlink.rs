@@ -182,11 +182,19 @@ mod tests {
         );
     }
 
-    /// As nss-resolve of systemd 252 sends it.
+    /// What `getent` with nss-resolve of systemd 252 sent.
     #[test]
     fn bytes_of_nss_resolve() {
-        let sent = b"{\"method\":\"io.systemd.Resolve.ResolveHostname\",\"parameters\":{\"name\":\"page.example\",\"flags\":0}}\0";
-        assert_eq!(said(sent), ["page.example A", "page.example AAAA"]);
+        let sent = br#"{"method":"io.systemd.Resolve.ResolveHostname","parameters":{"name":"Page.example","flags":0}}"#;
+        assert_eq!(
+            said(&[sent, &b"\0"[..]].concat()),
+            ["page.example A", "page.example AAAA"]
+        );
+        let sent = br#"{"method":"io.systemd.Resolve.ResolveAddress","parameters":{"address":[10,77,0,80],"family":2,"flags":0}}"#;
+        assert_eq!(
+            said(&[sent, &b"\0"[..]].concat()),
+            ["80.0.77.10.in-addr.arpa PTR"]
+        );
     }
 
     #[test]
