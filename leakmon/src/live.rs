@@ -8,10 +8,10 @@ use lru::LruCache;
 use crate::{
     capture::{
         CaptureError, Degradation, Direction, Event, Kernel, LOOPBACK, Listeners, Options, Packet,
-        Reason, Record, machine,
+        Reason, Record, machine, resolver_ports,
     },
     model::{Place, Process, Transport},
-    posture::{Programs, Watcher},
+    posture::{Programs, Watcher, is_resolver},
     process::{Interfaces, Reader, Table, app_of},
     time::Timestamp,
 };
@@ -38,6 +38,8 @@ struct State {
     postures: Watcher,
     interfaces: Interfaces,
     listeners: Listeners,
+    /// Ports on which resolvers of this machine turned out to listen.
+    ports: Vec<u16>,
     /// What is watched, as a path in the hierarchy of cgroups; `None` for all of it.
     cgroup: Option<String>,
     /// The processes that were there before, until they are taken.
@@ -64,9 +66,18 @@ impl Live {
             postures: Watcher::new(programs),
             interfaces,
             listeners: Listeners::default(),
+            ports: Vec::new(),
             cgroup: machine::below_the_root(&options.cgroup),
         };
-        Ok(Self { kernel, state })
+        let mut live = Self { kernel, state };
+        // One resolver may ask another on a port of its own.
+        for process in &live.state.waiting {
+            if process.program().is_some_and(is_resolver) {
+                live.state.ports.extend(resolver_ports(process));
+            }
+        }
+        live.watch_ports()?;
+        Ok(live)
     }
 
     /// Waits until there are events.
@@ -89,6 +100,7 @@ impl Live {
             events.push(Event::Process(process));
         }
         let emptied = kernel.drain(BATCH, |record| state.record(record, events));
+        self.watch_ports()?;
         // Said before what came after it: a verdict must know that something is missing.
         if let Some(loss) = self.loss()? {
             events.insert(begin, loss);
@@ -114,6 +126,13 @@ impl Live {
             .chain(changed)
             .chain([Event::Tick(now)])
             .collect())
+    }
+
+    fn watch_ports(&mut self) -> Result<(), CaptureError> {
+        for port in self.state.ports.drain(..) {
+            self.kernel.watch_port(port)?;
+        }
+        Ok(())
     }
 
     fn loss(&mut self) -> Result<Option<Event>, CaptureError> {
@@ -194,6 +213,9 @@ impl State {
 
     fn told(&mut self, first: &Arc<Process>, at: Timestamp, events: &mut Vec<Event>) {
         if let Some(posture) = self.postures.acts(first, at) {
+            if first.program().is_some_and(is_resolver) {
+                self.ports.extend(resolver_ports(first));
+            }
             events.push(Event::Posture {
                 at,
                 first: first.id(),

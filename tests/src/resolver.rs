@@ -133,7 +133,9 @@ set -e
 mount -t tmpfs -o mode=755 run /run
 mkdir /run/nscd /run/systemd
 cd "$1"
-mount -t overlay -o "lowerdir=.:$2:/etc" etc /etc
+# No layer of its own: it is below /etc, and layers must not be below each other.
+cp -rn "$2/." .
+mount -t overlay -o "lowerdir=.:/etc" etc /etc
 if [ -n "$3" ]; then
     cd "$3"
     # A package of a newer Debian has nothing in /lib, which is the same folder.

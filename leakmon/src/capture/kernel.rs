@@ -136,6 +136,7 @@ pub struct Kernel {
     _programs: Ebpf,
     degradations: Vec<Degradation>,
     interfaces: Vec<Interface>,
+    ports: Array<MapData, u64>,
     events: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, LostCount>,
     lost_before: Lost,
@@ -168,9 +169,9 @@ impl Kernel {
             path: options.cgroup.clone(),
             reason: machine::plain(&error),
         })?;
-        let mut port_map: Array<_, u64> = map(&mut programs, "DNS_PORTS")?;
+        let mut ports: Array<_, u64> = map(&mut programs, "DNS_PORTS")?;
         for (index, word) in (0..PORT_WORDS).zip(port_bitmap(&options.ports)) {
-            port_map.set(index, word, 0).map_err(load_error)?;
+            ports.set(index, word, 0).map_err(load_error)?;
         }
         let mut variables: HashMap<_, [u8; 8], u8> = map(&mut programs, "VARIABLES")?;
         for begins in PROXY_VARIABLES {
@@ -207,6 +208,7 @@ impl Kernel {
             _programs: programs,
             degradations,
             interfaces,
+            ports,
             events,
             lost,
             lost_before: Lost::default(),
@@ -214,6 +216,21 @@ impl Kernel {
             clock,
             emptied: true,
         })
+    }
+
+    /// Takes a port for DNS too, from now on.
+    ///
+    /// # Errors
+    /// When the kernel cannot be told.
+    pub fn watch_port(&mut self, port: u16) -> Result<(), CaptureError> {
+        let index = u32::from(port >> 6);
+        let word = self.ports.get(&index, 0).map_err(load_error)?;
+        let with = word | 1 << (port & 63);
+        if with != word {
+            tracing::debug!("a resolver of this machine listens on port {port}");
+            self.ports.set(index, with, 0).map_err(load_error)?;
+        }
+        Ok(())
     }
 
     /// Waits until there may be something to read.

@@ -6,11 +6,14 @@ use lru::LruCache;
 use procfs::{
     ProcResult,
     net::{TcpState, UnixState},
-    process::Process as Proc,
+    process::{FDTarget, Process as Proc},
 };
 
 use super::{holders, services};
-use crate::{model::Place, time::Timestamp};
+use crate::{
+    model::{Place, Process},
+    time::Timestamp,
+};
 
 /// Places remembered.
 const MAX_PLACES: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -144,6 +147,45 @@ fn inodes(pid: u32, netns: u64, place: Place) -> ProcResult<BTreeSet<u64>> {
             .map(|entry| entry.inode)
             .collect(),
     })
+}
+
+/// The ports on which a resolver is asked: where it hears every peer over UDP, and over TCP as well (RFC 7766 section 5
+/// wants both). tor's DNSPort is UDP alone, and tor uses UDP for nothing else (tor(1)).
+pub fn resolver_ports(process: &Process) -> Vec<u16> {
+    read_ports(process).unwrap_or_default()
+}
+
+fn read_ports(process: &Process) -> ProcResult<Vec<u16>> {
+    let number =
+        i32::try_from(process.pid).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+    let proc = Proc::new(number)?;
+    let own: BTreeSet<u64> = proc
+        .fd()?
+        .flatten()
+        .filter_map(|file| match file.target {
+            FDTarget::Socket(inode) => Some(inode),
+            _ => None,
+        })
+        .collect();
+    let listens: BTreeSet<u16> = proc
+        .tcp()?
+        .into_iter()
+        .chain(proc.tcp6().unwrap_or_default())
+        .filter(|entry| entry.state == TcpState::Listen && own.contains(&entry.inode))
+        .map(|entry| entry.local_address.port())
+        .collect();
+    let hears: BTreeSet<u16> = proc
+        .udp()?
+        .into_iter()
+        .chain(proc.udp6().unwrap_or_default())
+        .filter(|entry| entry.remote_address.port() == 0 && own.contains(&entry.inode))
+        .map(|entry| entry.local_address.port())
+        .collect();
+    let by_udp_alone = process.program() == Some("tor");
+    Ok(hears
+        .into_iter()
+        .filter(|port| by_udp_alone || listens.contains(port))
+        .collect())
 }
 
 /// The sockets on exactly this address; else those on every address, as the kernel chooses (inet_lookup,

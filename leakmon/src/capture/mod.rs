@@ -21,7 +21,7 @@ use leakmon_common::Owner;
 pub use error::CaptureError;
 pub use kernel::{Degradation, Kernel, Options, Trial, try_hooks};
 pub use links::Interface;
-pub use listeners::Listeners;
+pub use listeners::{Listeners, resolver_ports};
 
 use crate::{
     model::{Place, Process, ProcessId, Service, Transport},

@@ -101,7 +101,7 @@ impl Detector {
             return;
         }
         for (number, _) in lookups {
-            if !self.stayed(*number) {
+            if self.stayed(*number).is_none() {
                 self.change_verdict(*number, Verdict::Explained, &why, out);
             }
         }

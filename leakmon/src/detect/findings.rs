@@ -43,12 +43,13 @@ impl Default for Findings {
 }
 
 impl AppState {
-    /// Makes or strengthens a finding, with the queries that it is about. Returns it when it is to be said now, and whether
-    /// it is new.
+    /// Makes or strengthens a finding, with the queries that it is about and what local resolvers asked for them. Returns
+    /// it when it is to be said now, and whether it is new.
     pub fn find(
         &mut self,
         records: &[&Record],
         case: &Case<'_>,
+        sent_on: &[Timed],
         at: Timestamp,
         number: u64,
     ) -> (Option<Finding>, bool) {
@@ -65,6 +66,9 @@ impl AppState {
         };
         let before = (state.finding.confidence, state.finding.severity);
         strengthen(state, records, case);
+        for piece in sent_on {
+            add(state, piece.clone());
+        }
         let is_worse = (state.finding.confidence, state.finding.severity) != before;
         let said = (is_new || is_worse).then(|| {
             let finding = say(state, at);

@@ -621,8 +621,16 @@ impl Detector {
             .iter()
             .filter_map(|number| self.records.peek(number))
             .collect();
+        let sent_on: Vec<Timed> = records
+            .iter()
+            .filter_map(|record| record.passage.as_ref())
+            .flat_map(Passage::onward)
+            .filter_map(|number| self.records.peek(number))
+            .filter(|onward| onward.query.escaped)
+            .map(evidence::of_sending_on)
+            .collect();
         let next = self.findings + 1;
-        let (finding, is_new) = app.find(&records, case, at, next);
+        let (finding, is_new) = app.find(&records, case, &sent_on, at, next);
         if is_new {
             self.findings = next;
             self.leaks += u64::from(case.kind.is_leak());

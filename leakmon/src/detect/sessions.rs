@@ -129,7 +129,13 @@ impl Detector {
             // The address is in use: whatever was asked has answered.
             self.settle(number, session.ts, out);
         }
-        told.retain(|&number| !self.stayed(number));
+        told.retain(|&number| match self.stayed(number) {
+            Some(why) => {
+                self.explain(number, &why, out);
+                false
+            }
+            None => true,
+        });
         if told.is_empty() {
             return;
         }

@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
-use super::{Case, Detector, Record, Who, app::LEAST_LIFE, evidence, verdict::Ruling};
+use super::{Case, Detector, Record, Who, app::LEAST_LIFE, verdict::Ruling};
 use crate::{
     model::{ProcessId, Query, Report, Verdict},
     posture::Posture,
@@ -62,11 +62,18 @@ pub struct Passage {
     names: Vec<String>,
 }
 
+impl Passage {
+    /// What was asked for it.
+    pub fn onward(&self) -> &[u64] {
+        &self.onward
+    }
+}
+
 /// What is known of one local resolver.
 #[derive(Debug)]
 pub struct Resolving {
     who: Who,
-    /// It was seen to ask another machine in the clear, or never does otherwise.
+    /// It was seen to ask another machine in the clear.
     plain: bool,
     /// Name → the questions to it that wait.
     waiting: LruCache<String, Vec<u64>>,
@@ -80,11 +87,7 @@ impl Resolving {
     fn new(who: &Who) -> Self {
         Self {
             who: who.clone(),
-            plain: who
-                .actor
-                .process
-                .program()
-                .is_some_and(|program| ALWAYS_PLAIN.contains(&program)),
+            plain: false,
             waiting: LruCache::new(MAX_NAMES),
             asking: LruCache::new(MAX_NAMES),
             learnt: LruCache::new(MAX_NAMES),
@@ -104,10 +107,6 @@ impl Resolving {
             .collect()
     }
 }
-
-/// Resolvers that cannot ask in any other way than in the clear: dnsmasq(8) has no encrypted transport, and nscd(8) asks by
-/// the C library.
-const ALWAYS_PLAIN: [&str; 2] = ["dnsmasq", "nscd"];
 
 /// Resolvers keep answers for their time to live, and a zero for no time at all.
 fn life(address: Address) -> Duration {
@@ -278,7 +277,7 @@ impl Detector {
         let Some(upstream) = self.records.peek(&onward) else {
             return;
         };
-        let (escaped, piece) = (upstream.query.escaped, evidence::of_sending_on(upstream));
+        let escaped = upstream.query.escaped;
         let Some(record) = self.records.get_mut(&asker) else {
             return;
         };
@@ -321,7 +320,7 @@ impl Detector {
                 actor,
                 session: None,
                 proof: None,
-                pieces: vec![piece],
+                pieces: Vec::new(),
             };
             self.find(app, &[asker], &case, at, out);
         }
@@ -457,12 +456,12 @@ impl Detector {
         }
     }
 
-    /// Whether a question is known to have told nobody who may not know.
-    pub(super) fn stayed(&self, number: u64) -> bool {
-        self.records
-            .peek(&number)
-            .and_then(|record| record.passage.as_ref())
-            .is_some_and(|passage| matches!(passage.passed, Passed::Stayed(_)))
+    /// Why a question is known to have told nobody who may not know, when it is.
+    pub(super) fn stayed(&self, number: u64) -> Option<String> {
+        match &self.records.peek(&number)?.passage.as_ref()?.passed {
+            Passed::Stayed(why) => Some(why.clone()),
+            _ => None,
+        }
     }
 
     /// What became of a question that was answered.
@@ -511,7 +510,7 @@ impl Detector {
         }
         if state.plain && is_lossless {
             return Passed::Stayed(format!(
-                "contained: answered by {words}, which asked nobody for it"
+                "contained, as far as is seen: answered by {words}, which was not seen to ask anybody for it"
             ));
         }
         Passed::Unseen

@@ -25,6 +25,7 @@ mod view;
 mod watcher;
 
 pub use bypass::{Bypass, Language};
+pub use forwarder::is_resolver;
 pub use observed::Observed;
 pub use programs::{ConfigFault, Program, Programs};
 pub use proxy::without_password;

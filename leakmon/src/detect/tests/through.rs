@@ -334,18 +334,20 @@ fn an_answer_of_a_resolver_whose_way_out_is_not_seen_is_a_lesser_leak() {
     let why = scene.query("q1").explanation.clone().unwrap();
     assert!(why.contains("not known"), "{why}");
     assert_eq!(scene.one_finding().severity, Severity::Medium);
-    // dnsmasq cannot ask but in the clear.
+    // One that is known to ask in the clear.
     let mut scene = Scene::new();
     let dnsmasq = local("/usr/sbin/dnsmasq");
+    scene.asks(&curl, STUB, "other.example", Some(&dnsmasq));
+    scene.looks_up(&dnsmasq, "other.example", &["10.77.0.90"]);
     scene.asks(&curl, STUB, NAME, Some(&dnsmasq));
     scene.is_answered(&curl, STUB, NAME, &[], &[PAGE]);
-    assert_eq!(scene.query("q1").verdict, Verdict::Explained);
+    assert_eq!(scene.query("q3").verdict, Verdict::Explained);
     // Unless what it asked may have been lost.
-    let mut scene = Scene::new();
-    scene.asks(&curl, STUB, NAME, Some(&dnsmasq));
+    let third = "third.example";
+    scene.asks(&curl, STUB, third, Some(&dnsmasq));
     scene.lose();
-    scene.is_answered(&curl, STUB, NAME, &[], &[PAGE]);
-    assert_eq!(scene.query("q1").verdict, Verdict::Leak);
+    scene.is_answered(&curl, STUB, third, &[], &["10.77.0.91"]);
+    assert_eq!(scene.query("q4").verdict, Verdict::Leak);
 }
 
 #[test]

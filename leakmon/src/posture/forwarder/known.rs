@@ -64,6 +64,11 @@ pub fn role(program: &str) -> Option<String> {
     })
 }
 
+/// Whether a program of that file name answers DNS: one of these, or tor on its DNSPort.
+pub fn is_resolver(program: &str) -> bool {
+    program == "tor" || RESOLVERS.contains(&program)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

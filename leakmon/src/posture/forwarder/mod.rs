@@ -8,6 +8,8 @@ mod privoxy;
 mod ssh;
 mod tor;
 
+pub use known::is_resolver;
+
 use super::{Posture, Subject, Told, preload};
 use crate::model::Evidence;
 
