@@ -86,3 +86,57 @@ fn a_machine_nearby_is_named_for_what_it_is() {
     }
     assert_eq!(state.findings().count(), 2, "{}", run.said());
 }
+
+/// A name as Chromium makes them up (chrome/browser/intranet_redirect_detector/intranet_redirect_detector.cc).
+fn may_be_probe(name: &str) -> bool {
+    (7..=15).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+/// It asks for three names at random, some seconds after its start.
+#[test]
+fn interception_probes_are_named_for_what_they_are() {
+    let Some(lab) = builder("single_label_probes").build() else {
+        return;
+    };
+    lab.client().write_below_etc(
+        "chromium/policies/managed/lab.json",
+        r#"{"IntranetRedirectBehavior": 3, "DNSInterceptionChecksEnabled": true}"#,
+    );
+    let leakmon = Leakmon::watch(&lab, &[]);
+    let mut chromium = Chromium::stay(
+        &lab,
+        Stay {
+            args: &[FLAG],
+            chattering: true,
+            url: "about:blank",
+            ..Stay::default()
+        },
+    );
+    let probes = || -> BTreeSet<String> {
+        let log = lab.dns_log().into_iter();
+        log.map(|asked| asked.name)
+            .filter(|name| may_be_probe(name))
+            .collect()
+    };
+    let probed = lab.wait_dns(3 * LIMIT, |_| probes().len() >= 3);
+    assert!(probed, "{:?}\n{}", lab.dns_log(), chromium.said());
+    leakmon.catch_up(&lab);
+    leakmon.wait_for(LIMIT, |state| {
+        probes()
+            .iter()
+            .all(|name| state.findings_for(name).next().is_some())
+    });
+    chromium.close();
+    leakmon.catch_up(&lab);
+    let run = leakmon.stop();
+    let state = run.final_state();
+    for name in probes() {
+        let finding = state
+            .findings_for(&name)
+            .next()
+            .unwrap_or_else(|| panic!("nothing found for {name}\n{}", run.said()));
+        assert_eq!(finding["app"]["pid"], chromium.pid(), "{finding:#}");
+        let words = words(finding);
+        assert!(words.contains("interception probe"), "{words}");
+    }
+}
