@@ -1,7 +1,8 @@
 //! dnsmasq, which answers for the lab's names, and whose log is the witness of what was really asked.
 
-use crate::program::Program;
+use crate::program::{Program, signal_process};
 use crate::servers::wait_listening;
+use rustix::process::Signal;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ impl Asked {
 /// A running dnsmasq.
 #[derive(Debug)]
 pub struct Dnsmasq {
-    _program: Program,
+    program: Program,
     log: PathBuf,
 }
 
@@ -102,10 +103,14 @@ impl Dnsmasq {
         }
         let mut program = Program::spawn(&mut command);
         wait_listening(&mut program, port);
-        Self {
-            _program: program,
-            log,
-        }
+        Self { program, log }
+    }
+
+    /// Lets it run again when `scene` is over: what it is asked meanwhile it answers then.
+    pub fn while_it_waits<T>(&self, scene: impl FnOnce() -> T) -> T {
+        let resume = Resume(self.program.pid());
+        signal_process(resume.0, Signal::STOP);
+        scene()
     }
 
     /// Every query so far, of whomever.
@@ -116,6 +121,15 @@ impl Dnsmasq {
             .lines()
             .filter_map(Asked::parse)
             .collect()
+    }
+}
+
+/// Lets a stopped process run again, also when a test fails meanwhile: a stopped one cannot be ended kindly.
+struct Resume(u32);
+
+impl Drop for Resume {
+    fn drop(&mut self) {
+        signal_process(self.0, Signal::CONT);
     }
 }
 

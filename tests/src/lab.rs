@@ -339,6 +339,11 @@ impl Lab {
         (program.pid(), program.finish(LIMIT))
     }
 
+    /// Keeps the name server from answering until `scene` is over.
+    pub fn while_dns_waits<T>(&self, scene: impl FnOnce() -> T) -> T {
+        self.dns.while_it_waits(scene)
+    }
+
     /// Every query that the client has made so far, as the name server logged it.
     #[must_use]
     pub fn dns_log(&self) -> Vec<Asked> {

@@ -563,10 +563,10 @@ fn what_is_found_and_what_is_not() {
 
 const HEAD: &str = "# What leakmon finds, and what it does not
 
-Every row was run for real: the program fetched a page (or looked up a name) whose name nobody had asked for before, through
-a SOCKS server that takes every version, with names asked in that way. The name server's own log says whether the name
-reached it, the SOCKS server's whether it was given the name or an address. `tests/tests/verdicts.rs` runs them all again
-and compares leakmon's words with these logs and with this table. For every leak the finding names the program, not the
+Every row was run for real: the program fetched a page (or looked up a name) whose name nobody had asked for before, with
+names asked in that way, and with dante as the server for SOCKS4, microsocks for SOCKS5, tor for SOCKS4a. The name server's
+own log says whether the name reached it, the SOCKS server's whether it was given the name or an address.
+`tests/tests/verdicts.rs` runs them all again and compares leakmon's words with these logs and with this table. For every leak the finding names the program, not the
 resolver behind which it is, and says to which server and through which interface the name left.
 
 | names are asked | program | what comes of it |

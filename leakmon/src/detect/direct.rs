@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Case, Detector, Who, evidence};
+use super::{Case, Detector, Who, evidence, verdict};
 use crate::{
     model::{Confidence, FindingKind, Report, Verdict},
     posture::Route,
@@ -39,9 +39,11 @@ impl Detector {
         }
         if posture.proxies_everything() {
             self.bypass(at, to, &names, &lookups, who, &mut out);
-        } else if names.len() == 1 && !matches!(posture.route, Route::Unknown(_)) {
+        } else if let [name] = &names[..]
+            && !matches!(posture.route, Route::Unknown(_))
+        {
             let by_settings = matches!(posture.route, Route::Some(_));
-            self.splits(at, to, &lookups, by_settings, who, &mut out);
+            self.splits(at, to, name, by_settings, who, &mut out);
         }
         out
     }
@@ -81,7 +83,7 @@ impl Detector {
         &mut self,
         at: Timestamp,
         to: SocketAddr,
-        lookups: &[(u64, String)],
+        name: &str,
         by_settings: bool,
         who: &Who,
         out: &mut Vec<Report>,
@@ -93,19 +95,17 @@ impl Detector {
         } else {
             format!("then connected straight to {to}: it goes past its proxy by a rule of its own")
         };
-        let Some((_, name)) = lookups.first() else {
-            return;
-        };
-        // The same name may have been given to the proxy by its address as well: that stays a leak.
-        if self.app(who).is_proven(name) {
+        // The same name may have been given to the proxy by its address as well, or must never leave: that stays a leak.
+        if self.app(who).is_proven(name) || verdict::special(name).is_some() {
             return;
         }
-        for (number, _) in lookups {
-            if self.stayed(*number).is_none() {
-                self.change_verdict(*number, Verdict::Explained, &why, out);
+        // Whoever asked for AAAA and connected to the address of an A asked twice for one connection.
+        for number in self.app(who).queries_of(name) {
+            if self.stayed(number).is_none() {
+                self.change_verdict(number, Verdict::Explained, &why, out);
             }
         }
-        let piece = evidence::of_connection(at, to, std::slice::from_ref(name));
+        let piece = evidence::of_connection(at, to, &[name.to_owned()]);
         out.extend(
             self.app(who)
                 .goes_direct(name, &piece, at)

@@ -626,7 +626,7 @@ impl Detector {
             .filter_map(|record| record.passage.as_ref())
             .flat_map(Passage::onward)
             .filter_map(|number| self.records.peek(number))
-            .filter(|onward| onward.query.escaped)
+            .filter(|onward| onward.query.escaped && onward.passage.is_none())
             .map(evidence::of_sending_on)
             .collect();
         let next = self.findings + 1;

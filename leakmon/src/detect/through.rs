@@ -277,7 +277,13 @@ impl Detector {
         let Some(upstream) = self.records.peek(&onward) else {
             return;
         };
-        let escaped = upstream.query.escaped;
+        let escaped = upstream.query.escaped && upstream.passage.is_none();
+        // A resolver that asked another one, which may have asked on already.
+        let further = upstream
+            .passage
+            .as_ref()
+            .map(|passage| passage.onward.clone())
+            .unwrap_or_default();
         let Some(record) = self.records.get_mut(&asker) else {
             return;
         };
@@ -288,6 +294,9 @@ impl Detector {
             passage.onward.push(onward);
         }
         if !escaped {
+            for further in further {
+                self.sent_on(asker, further, at, depth + 1, out);
+            }
             return;
         }
         let is_news = passage.passed != Passed::Out;

@@ -545,6 +545,32 @@ fn a_program_that_goes_both_ways_by_itself_is_said_to() {
 }
 
 #[test]
+fn going_direct_explains_every_question_for_the_name() {
+    let (mut scene, split) = (Scene::new(), program(7, "/opt/split", Posture::default()));
+    scene.gives(&split, "192.0.2.1");
+    scene.asks(&split, RESOLVER, NAME, None);
+    scene.is_answered(&split, RESOLVER, NAME, &[], &[PAGE]);
+    // As AAAA is, of a name that has an A record only.
+    scene.asks(&split, RESOLVER, NAME, None);
+    scene.is_answered(&split, RESOLVER, NAME, &[], &[]);
+    scene.connects(&split, "10.77.0.80:443");
+    for id in ["q1", "q2"] {
+        assert_eq!(scene.query(id).verdict, Verdict::Explained, "{id}");
+    }
+}
+
+#[test]
+fn going_direct_is_no_excuse_for_a_special_name() {
+    let (mut scene, split) = (Scene::new(), program(7, "/opt/split", Posture::default()));
+    scene.gives(&split, "192.0.2.1");
+    scene.asks(&split, RESOLVER, "secret.onion", None);
+    // By a resolver that makes answers up.
+    scene.is_answered(&split, RESOLVER, "secret.onion", &[], &[PAGE]);
+    scene.connects(&split, "10.77.0.80:443");
+    assert_eq!(scene.query("q1").verdict, Verdict::Leak);
+}
+
+#[test]
 fn a_bare_address_is_noted_and_is_no_leak() {
     let (mut scene, curl) = (Scene::new(), leaky(7));
     scene.gives(&curl, "192.0.2.1");
