@@ -31,8 +31,7 @@ impl Detector {
             .any(|name| posture.is_proxy_host(name) || app.is_proxy_name(name))
             // A proxy that is given by name may be found in a file of hosts.
             || names.is_empty() && posture.has_named_proxy_on(to.port());
-        let addr = to.ip().to_string();
-        let may_bypass = posture.bypassed_by(&addr).is_some()
+        let may_bypass = posture.address_bypassed_by(to.ip()).is_some()
             || names.iter().any(|name| posture.bypassed_by(name).is_some());
         if is_the_proxy || may_bypass {
             return out;
@@ -106,10 +105,10 @@ impl Detector {
             }
         }
         let piece = evidence::of_connection(at, to, &[name.to_owned()]);
-        out.extend(
-            self.app(who)
-                .goes_direct(name, &piece, at)
-                .map(|finding| Report::Finding(Box::new(finding))),
-        );
+        if let Some(finding) = self.app(who).goes_direct(name, &piece, at) {
+            // It was one until now.
+            self.leaks = self.leaks.saturating_sub(1);
+            out.push(Report::Finding(Box::new(finding)));
+        }
     }
 }

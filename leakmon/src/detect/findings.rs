@@ -28,8 +28,21 @@ struct FindingState {
     evidence: Vec<Timed>,
     /// Number of the last query that was counted.
     counted: u64,
+    /// The app went straight to the address: what is merely observed of it is no leak.
+    goes_direct: bool,
     /// It changed since it was said.
     unsaid: bool,
+}
+
+/// What came of a case.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The finding, when it is to be said now.
+    pub said: Option<Finding>,
+    /// There was none before.
+    pub is_new: bool,
+    /// It says that something leaked, and did not before.
+    pub is_new_leak: bool,
 }
 
 /// The findings about one app.
@@ -43,8 +56,7 @@ impl Default for Findings {
 }
 
 impl AppState {
-    /// Makes or strengthens a finding, with the queries that it is about and what local resolvers asked for them. Returns
-    /// it when it is to be said now, and whether it is new.
+    /// Makes or strengthens a finding, with the queries that it is about and what local resolvers asked for them.
     pub fn find(
         &mut self,
         records: &[&Record],
@@ -52,18 +64,19 @@ impl AppState {
         sent_on: &[Timed],
         at: Timestamp,
         number: u64,
-    ) -> (Option<Finding>, bool) {
+    ) -> Found {
         let key = (case.kind, case.name.clone());
         let is_new = !self.findings.0.contains(&key);
         if is_new {
             let Some(state) = self.new_finding(records.first().copied(), case, at, number) else {
-                return (None, false);
+                return Found::default();
             };
             self.findings.0.put(key.clone(), state);
         }
         let Some(state) = self.findings.0.get_mut(&key) else {
-            return (None, false);
+            return Found::default();
         };
+        let was_excused = state.goes_direct;
         let before = (state.finding.confidence, state.finding.severity);
         strengthen(state, records, case);
         for piece in sent_on {
@@ -75,7 +88,12 @@ impl AppState {
             state.finding.update = true;
             finding
         });
-        (said, is_new)
+        let leaks = case.kind.is_leak() && !state.goes_direct;
+        Found {
+            said,
+            is_new,
+            is_new_leak: leaks && (is_new || was_excused),
+        }
     }
 
     fn new_finding(
@@ -133,6 +151,7 @@ impl AppState {
             finding,
             evidence,
             counted: 0,
+            goes_direct: false,
             unsaid: true,
         })
     }
@@ -169,11 +188,10 @@ impl AppState {
         let key = (FindingKind::SelfResolution, name.to_owned());
         let state = self.findings.0.get_mut(&key)?;
         add(state, piece.clone());
-        if state.finding.confidence != Confidence::Observed
-            || state.finding.severity <= Severity::Low
-        {
+        if state.finding.confidence != Confidence::Observed || state.goes_direct {
             return None;
         }
+        state.goes_direct = true;
         state.finding.severity = Severity::Low;
         Some(say(state, at))
     }
@@ -190,6 +208,8 @@ impl AppState {
 }
 
 fn strengthen(state: &mut FindingState, records: &[&Record], case: &Case<'_>) {
+    // What is more than observed is no rule of the app's own.
+    state.goes_direct &= case.confidence == Confidence::Observed;
     for record in records {
         let id = &record.query.id;
         let queries = &mut state.finding.queries;
@@ -208,7 +228,9 @@ fn strengthen(state: &mut FindingState, records: &[&Record], case: &Case<'_>) {
             add(state, answer);
         }
         let severity = evidence::severity(case.kind, case.confidence, record.query.escaped);
-        state.finding.severity = state.finding.severity.max(severity);
+        if !state.goes_direct {
+            state.finding.severity = state.finding.severity.max(severity);
+        }
     }
     if case.kind.is_of_connections() {
         state.finding.count += 1;

@@ -630,12 +630,12 @@ impl Detector {
             .map(evidence::of_sending_on)
             .collect();
         let next = self.findings + 1;
-        let (finding, is_new) = app.find(&records, case, &sent_on, at, next);
-        if is_new {
+        let found = app.find(&records, case, &sent_on, at, next);
+        if found.is_new {
             self.findings = next;
-            self.leaks += u64::from(case.kind.is_leak());
         }
-        if let Some(finding) = finding {
+        self.leaks += u64::from(found.is_new_leak);
+        if let Some(finding) = found.said {
             out.push(Report::Finding(Box::new(finding)));
         }
     }

@@ -1,5 +1,7 @@
 //! Lists of names that are reached without the proxy, each in its own language.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde::{Deserialize, Serialize};
 
 /// How the rules of a list are meant.
@@ -51,6 +53,76 @@ impl Bypass {
             .iter()
             .find(|rule| covers(rule, name))
             .map(String::as_str)
+    }
+}
+
+impl Bypass {
+    /// The rule that covers an address to which a connection is made: one for a range (CIDR, or with a mask), for the
+    /// address itself, with or without brackets and port, or one of the language's own that covers its text. What Chromium
+    /// never gives a proxy is covered too.
+    #[must_use]
+    pub fn rule_for_address(&self, addr: IpAddr) -> Option<&str> {
+        let ranged = self.rules.iter().find(|rule| {
+            let rule = rule
+                .split_once("://")
+                .map_or(rule.as_str(), |(_, rest)| rest);
+            in_range(rule, addr) || is_address(rule, addr)
+        });
+        ranged
+            .map(String::as_str)
+            .or_else(|| self.rule_for(&addr.to_string()))
+            .or_else(|| {
+                (self.language == Language::Chromium && is_link_local(addr))
+                    .then_some("link-local addresses, by Chromium's own rules")
+            })
+    }
+}
+
+/// 169.254.0.0/16 and fe80::/10 (net/docs/proxy.md, "Implicit bypass rules").
+fn is_link_local(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => addr.is_link_local(),
+        IpAddr::V6(addr) => addr.is_unicast_link_local(),
+    }
+}
+
+fn is_address(rule: &str, addr: IpAddr) -> bool {
+    let bare = rule
+        .strip_prefix('[')
+        .and_then(|rest| rest.split(']').next());
+    let rule = bare.unwrap_or(rule);
+    rule.parse() == Ok(addr)
+        || rule
+            .parse::<std::net::SocketAddr>()
+            .is_ok_and(|rule| rule.ip() == addr)
+}
+
+/// Whether a rule is a range that holds the address.
+fn in_range(rule: &str, addr: IpAddr) -> bool {
+    let Some((base, length)) = rule.split_once('/') else {
+        return false;
+    };
+    let base = base.trim_start_matches('[').trim_end_matches(']');
+    let Ok(base) = base.parse::<IpAddr>() else {
+        return false;
+    };
+    let mask = match length.parse::<u32>() {
+        Ok(length) => Some(length),
+        Err(_) => length
+            .parse::<Ipv4Addr>()
+            .ok()
+            .map(|mask| mask.to_bits().leading_ones()),
+    };
+    match (base, addr, mask) {
+        (IpAddr::V4(base), IpAddr::V4(addr), Some(length @ 0..=32)) => {
+            let drop = 32 - length;
+            u64::from(base.to_bits()) >> drop == u64::from(addr.to_bits()) >> drop
+        }
+        (IpAddr::V6(base), IpAddr::V6(addr), Some(length @ 0..=128)) => {
+            let keep = |addr: std::net::Ipv6Addr| addr.to_bits().checked_shr(128 - length);
+            keep(base) == keep(addr)
+        }
+        _ => false,
     }
 }
 
@@ -254,6 +326,36 @@ mod tests {
                 ("[", "x", false),
             ],
         );
+    }
+
+    #[test]
+    fn addresses() {
+        for (language, rule, addr, expected) in [
+            (Language::Suffix, "10.77.0.0/24", "10.77.0.80", true),
+            (Language::Suffix, "10.77.0.0/24", "10.77.1.80", false),
+            (Language::Suffix, "10.0.0.0/255.0.0.0", "10.77.1.80", true),
+            (Language::Suffix, "0.0.0.0/0", "192.0.2.1", true),
+            (Language::Suffix, "10.77.0.0/33", "10.77.0.80", false),
+            (Language::Suffix, "fd77::80", "fd77::80", true),
+            (Language::Suffix, "fd77::/16", "fd77::80", true),
+            (Language::Suffix, "fd77::/16", "fd78::80", false),
+            (Language::Suffix, "::/0", "fd78::80", true),
+            (Language::Suffix, "10.77.0.80:443", "10.77.0.80", true),
+            (Language::Chromium, "10.0.0.0/8", "10.77.0.80", true),
+            (Language::Chromium, "[fd77::80]", "fd77::80", true),
+            (Language::Chromium, "[fd77::80]:443", "fd77::80", true),
+            (Language::Chromium, "10.77.*", "10.77.0.80", true),
+            (Language::Chromium, "x.example", "169.254.1.1", true),
+            (Language::Chromium, "x.example", "fe80::1", true),
+            (Language::Suffix, "x.example", "169.254.1.1", false),
+        ] {
+            let bypass = Bypass {
+                rules: vec![rule.to_owned()],
+                language,
+            };
+            let covered = bypass.rule_for_address(addr.parse().unwrap()).is_some();
+            assert_eq!(covered, expected, "{rule} {addr}");
+        }
     }
 
     #[test]

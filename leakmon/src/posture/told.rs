@@ -288,6 +288,12 @@ impl Posture {
     pub fn bypassed_by(&self, name: &str) -> Option<&str> {
         self.bypass.rule_for(name)
     }
+
+    /// The rule of the bypass list that covers an address.
+    #[must_use]
+    pub fn address_bypassed_by(&self, addr: std::net::IpAddr) -> Option<&str> {
+        self.bypass.rule_for_address(addr)
+    }
 }
 
 #[cfg(test)]

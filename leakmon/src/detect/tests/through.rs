@@ -542,6 +542,13 @@ fn a_program_that_goes_both_ways_by_itself_is_said_to() {
         .unwrap();
     assert_eq!(own.severity, Severity::Low);
     assert!(says(own, "straight to 10.77.0.80:443"));
+    assert!(!scene.detector.leaked());
+    // Asked again it is still its own rule; the address at the proxy is more.
+    scene.asks(&split, RESOLVER, NAME, None);
+    scene.is_answered(&split, RESOLVER, NAME, &[], &[PAGE]);
+    assert!(!scene.detector.leaked());
+    scene.gives(&split, PAGE);
+    assert!(scene.detector.leaked());
 }
 
 #[test]
