@@ -64,6 +64,11 @@ pub fn columns(list: List, width: usize) -> Vec<Column> {
     let app = text("APP", What::App, if width < 60 { 11 } else { 18 });
     let resolver = text("RESOLVER", What::Resolver, if width < 100 { 15 } else { 26 });
     let last = text("TIME", What::Last, 8);
+    let severity = if width < 60 {
+        text("SEV", What::Severity, 4)
+    } else {
+        text("SEVERITY", What::Severity, 8)
+    };
     let all = match list {
         List::Apps => vec![
             (0, number("LEAKS", What::Leaks, 5)),
@@ -77,7 +82,7 @@ pub fn columns(list: List, width: usize) -> Vec<Column> {
         ],
         List::Findings => vec![
             (100, last),
-            (0, text("SEVERITY", What::Severity, if width < 60 { 4 } else { 8 })),
+            (0, severity),
             (60, text("CONFIDENCE", What::Confidence, 10)),
             (0, app),
             (0, rest("NAME", What::Name)),

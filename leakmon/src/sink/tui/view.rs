@@ -27,6 +27,8 @@ const LEAST: (u16, u16) = (40, 8);
 const TALL: u16 = 20;
 /// From this height on the chart has more than one line.
 const CHART_TALL: u16 = 30;
+/// Fewer lines of a detail than this say too little beside a list.
+const LEAST_DETAIL: u16 = 4;
 /// The mark of a selected row, and its place.
 const MARK: &str = "▸ ";
 
@@ -343,12 +345,21 @@ impl Drawing<'_> {
             height: area.height - 1,
             ..area
         };
-        match panes[focus] {
-            Pane::List(list) => self.list(frame, rest, focus, list),
-            Pane::Detail => {
-                self.text(frame, rest, focus);
-            }
+        let Pane::List(list) = panes[focus] else {
+            self.text(frame, rest, focus);
+            return;
+        };
+        let wanted = self.browse.rows(self.state, list).0.len().max(1) + 1;
+        let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
+        // A short list leaves room for what is to be said about its row.
+        if wanted.saturating_add(LEAST_DETAIL) > rest.height {
+            self.list(frame, rest, focus, list);
+            return;
         }
+        let [rows, below] =
+            Layout::vertical([Constraint::Length(wanted), Constraint::Fill(1)]).areas(rest);
+        self.list(frame, rows, focus, list);
+        self.pane(frame, below, panes.len() - 1, Pane::Detail);
     }
 
     fn filters(&self) -> bool {
