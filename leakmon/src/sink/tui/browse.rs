@@ -179,9 +179,13 @@ impl Browse {
 
     /// The pane that the keys go to. Until the reader chose one it is where the leaks are.
     pub fn focus(&self, state: &State) -> usize {
-        let quiet = self.stream == List::Findings && state.findings().next().is_none();
-        let first = usize::from(*self.page() == Page::Overview && !quiet);
-        self.frame().focus.unwrap_or(first)
+        self.frame().focus.unwrap_or_else(|| {
+            let filter = self.filter.to_lowercase();
+            let mut findings = state.findings();
+            let leaks = findings.any(|row| Row::Finding(row).has(&filter));
+            let stream = self.stream == List::Queries || leaks;
+            usize::from(*self.page() == Page::Overview && stream)
+        })
     }
 
     /// The list whose selected row is detailed; `None` on a page without lists.

@@ -154,7 +154,12 @@ impl Text {
         for row in findings().take(NAMED) {
             let finding = &row.finding;
             let severity = severity_word(finding.severity, false);
-            let text = format!("{} {}, {}", severity, did(finding), finding.confidence.as_str());
+            let text = format!(
+                "{} {}, {}",
+                severity,
+                did(finding),
+                finding.confidence.as_str()
+            );
             self.plain("finding", &text);
         }
         if let Some(more @ 1..) = findings().count().checked_sub(NAMED) {
@@ -250,7 +255,10 @@ pub fn lines(
         (_, Some(Row::Query(row))) => text.query(state, row),
         (_, Some(Row::Name(row))) => text.name(state, row),
         (Page::Finding(_), None) => {
-            text.plain("", "this finding is not listed any more: newer ones took its place");
+            text.plain(
+                "",
+                "this finding is not listed any more: newer ones took its place",
+            );
         }
         (_, None) => {}
     }
@@ -268,7 +276,10 @@ pub fn who(name: &str, key: AppKey) -> String {
 /// What a finding is about, in words.
 fn did(finding: &Finding) -> String {
     let name = &finding.name;
-    let past = finding.proxy.as_ref().map(|proxy| format!(", past {proxy}"));
+    let past = finding
+        .proxy
+        .as_ref()
+        .map(|proxy| format!(", past {proxy}"));
     match finding.kind {
         FindingKind::SelfResolution => {
             format!("resolved {name} itself{}", past.unwrap_or_default())
@@ -276,7 +287,10 @@ fn did(finding: &Finding) -> String {
         FindingKind::SpecialName => {
             format!("asked DNS for {name}, a name that must never leave the machine")
         }
-        #[allow(unreachable_patterns, reason = "for kinds that have no words of their own")]
+        #[allow(
+            unreachable_patterns,
+            reason = "for kinds that have no words of their own"
+        )]
         other => format!("{}: {name}{}", word(&other), past.unwrap_or_default()),
     }
 }

@@ -79,9 +79,7 @@ pub fn action(event: &Event, typing: bool) -> Option<Action> {
             pressed(key.code)
         }
         Event::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::Down(MouseButton::Left) => {
-                Some(Action::Click(mouse.column, mouse.row))
-            }
+            MouseEventKind::Down(MouseButton::Left) => Some(Action::Click(mouse.column, mouse.row)),
             MouseEventKind::Down(MouseButton::Right) => Some(Action::Back),
             MouseEventKind::ScrollUp => Some(Action::Wheel(Back, mouse.column, mouse.row)),
             MouseEventKind::ScrollDown => Some(Action::Wheel(Forth, mouse.column, mouse.row)),

@@ -10,6 +10,10 @@ mod rows;
 mod state;
 mod table;
 mod terminal;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{
@@ -135,7 +139,9 @@ impl Tui {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
-        let fresh = open.drawn.is_some_and(|drawn| drawn.elapsed() < PICTURE_EVERY);
+        let fresh = open
+            .drawn
+            .is_some_and(|drawn| drawn.elapsed() < PICTURE_EVERY);
         if !self.stale || fresh || self.leaves {
             return Ok(());
         }

@@ -64,7 +64,13 @@ impl List {
     /// The orders that it can have, the first one to begin with.
     pub fn sorts(self) -> &'static [Sort] {
         match self {
-            Self::Apps => &[Sort::Leaks, Sort::Queries, Sort::Rate, Sort::Newest, Sort::App],
+            Self::Apps => &[
+                Sort::Leaks,
+                Sort::Queries,
+                Sort::Rate,
+                Sort::Newest,
+                Sort::App,
+            ],
             Self::Findings => &[Sort::Newest, Sort::Severity, Sort::App, Sort::Name],
             Self::Queries => &[Sort::Newest, Sort::Severity, Sort::App, Sort::Name],
             Self::Names => &[Sort::Leaks, Sort::Queries, Sort::Newest, Sort::Name],
@@ -189,9 +195,7 @@ impl Row<'_> {
                     || row.resolver.is_some_and(|addr| has(&addr.to_string()))
             }
             Self::Query(row) => {
-                has(row.verdict.as_str())
-                    || has(&row.qtype)
-                    || has(&row.resolver.to_string())
+                has(row.verdict.as_str()) || has(&row.qtype) || has(&row.resolver.to_string())
             }
             Self::Name(row) => row.resolvers.iter().any(|addr| has(&addr.to_string())),
         }

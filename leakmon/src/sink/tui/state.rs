@@ -250,7 +250,8 @@ impl State {
 
     /// Seconds from the first event to the latest.
     pub fn seconds(&self) -> u64 {
-        self.begin.map_or(0, |begin| self.now.since(begin).as_secs())
+        self.begin
+            .map_or(0, |begin| self.now.since(begin).as_secs())
     }
 
     /// Counts over time: the latest seconds while the run goes on, then all of it.
@@ -389,7 +390,11 @@ impl State {
         self.tick(setup.ts);
         let row = self.app_row(setup.app.as_deref(), None, setup.ts);
         row.proxy = setup.proxy.as_ref().map(ToString::to_string);
-        if let Some(exe) = setup.process.as_ref().and_then(|process| process.exe.clone()) {
+        if let Some(exe) = setup
+            .process
+            .as_ref()
+            .and_then(|process| process.exe.clone())
+        {
             row.exe = Some(exe);
         }
         row.told = Some(Arc::new(setup.clone()));
@@ -447,12 +452,7 @@ impl State {
     }
 
     /// The row of an app, made when there is none yet.
-    fn app_row(
-        &mut self,
-        app: Option<&App>,
-        actor: Option<&Actor>,
-        at: Timestamp,
-    ) -> &mut AppRow {
+    fn app_row(&mut self, app: Option<&App>, actor: Option<&Actor>, at: Timestamp) -> &mut AppRow {
         let key = app.map(|app| app.id);
         if self.apps.len() >= MAX_APPS
             && !self.apps.contains_key(&key)

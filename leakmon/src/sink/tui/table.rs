@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use textwrap::core::display_width;
 
 use super::{
+    browse::Page,
     look::Look,
     rows::{List, Row},
     state::{State, word},
@@ -43,10 +44,11 @@ enum What {
     Resolver,
     Verdict,
     Type,
+    Why,
 }
 
-/// The columns of a list in a terminal so wide, from the left.
-pub fn columns(list: List, width: usize) -> Vec<Column> {
+/// The columns of a list in a terminal so wide, from the left; what a page is about needs no column there.
+pub fn columns(list: List, page: &Page, width: usize) -> Vec<Column> {
     let text = |title, what, width| Column {
         title,
         what,
@@ -62,7 +64,11 @@ pub fn columns(list: List, width: usize) -> Vec<Column> {
         ..text(title, what, 0)
     };
     let app = text("APP", What::App, if width < 60 { 11 } else { 18 });
-    let resolver = text("RESOLVER", What::Resolver, if width < 100 { 15 } else { 26 });
+    let resolver = text(
+        "RESOLVER",
+        What::Resolver,
+        if width < 100 { 15 } else { 26 },
+    );
     let last = text("TIME", What::Last, 8);
     let severity = if width < 60 {
         text("SEV", What::Severity, 4)
@@ -93,7 +99,10 @@ pub fn columns(list: List, width: usize) -> Vec<Column> {
             (0, text("VERDICT", What::Verdict, 9)),
             (0, app),
             (70, text("TYPE", What::Type, 6)),
-            (0, rest("NAME", What::Name)),
+            match page {
+                Page::Name(_) => (0, rest("WHY", What::Why)),
+                _ => (0, rest("NAME", What::Name)),
+            },
             (90, resolver),
         ],
         List::Names => vec![
@@ -107,7 +116,14 @@ pub fn columns(list: List, width: usize) -> Vec<Column> {
         ],
     };
     all.into_iter()
-        .filter(|(least, _)| *least <= width)
+        .filter(|(least, column)| {
+            let said = match page {
+                Page::App(_) => column.what == What::App,
+                Page::Resolver(_) => column.what == What::Resolver,
+                _ => false,
+            };
+            *least <= width && !said
+        })
         .map(|(_, column)| column)
         .collect()
 }
@@ -167,13 +183,7 @@ impl Column {
         (fit(&printable(&text), width, self.right), style)
     }
 
-    fn content(
-        &self,
-        state: &State,
-        row: &Row<'_>,
-        width: usize,
-        look: Look,
-    ) -> (String, Style) {
+    fn content(&self, state: &State, row: &Row<'_>, width: usize, look: Look) -> (String, Style) {
         let plain = Style::default();
         match (self.what, row) {
             (What::Leaks, Row::App(app)) => leaks(app.leaks, look),
@@ -220,14 +230,25 @@ impl Column {
             }
             (What::Name, row) => (row.name().unwrap_or("-").to_owned(), plain),
             (What::Resolver, Row::Name(row)) => {
-                let first = row.resolvers.first().map_or("-".to_owned(), |addr| resolver(*addr));
+                let first = row
+                    .resolvers
+                    .first()
+                    .map_or("-".to_owned(), |addr| resolver(*addr));
                 let more = row.resolvers.len().saturating_sub(1);
-                let text = if more > 0 { format!("{first} +{more}") } else { first };
+                let text = if more > 0 {
+                    format!("{first} +{more}")
+                } else {
+                    first
+                };
                 (text, look.dim())
             }
             (What::Resolver, row) => (row.resolver().map_or("-".to_owned(), resolver), look.dim()),
             (What::Verdict, Row::Query(row)) => verdict(row.verdict, look),
             (What::Type, Row::Query(row)) => (row.qtype.to_string(), plain),
+            (What::Why, Row::Query(row)) => {
+                let why = row.explanation.as_deref().unwrap_or_default();
+                (why.to_owned(), look.dim())
+            }
             (What::Type, Row::Name(row)) => {
                 let types: Vec<&str> = row.qtypes.iter().copied().collect();
                 (types.join(" "), plain)
@@ -335,12 +356,15 @@ mod tests {
     fn columns_leave_room_for_the_one_that_takes_the_rest() {
         for list in [List::Apps, List::Findings, List::Queries, List::Names] {
             for width in 38..300 {
-                let columns = columns(list, width);
+                let columns = columns(list, &Page::Overview, width);
                 let widths = widths(&columns, width);
                 let used = widths.iter().sum::<usize>() + widths.len() - 1;
                 assert_eq!(used, width, "{list:?}");
                 let rest = columns.iter().position(|column| column.width.is_none());
-                assert!(widths[rest.unwrap()] >= 14, "{list:?} at {width}: {widths:?}");
+                assert!(
+                    widths[rest.unwrap()] >= 14,
+                    "{list:?} at {width}: {widths:?}"
+                );
             }
         }
     }

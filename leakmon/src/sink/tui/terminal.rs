@@ -17,9 +17,7 @@ use ratatui::{
         cursor::Show,
         event::{self, DisableMouseCapture, EnableMouseCapture, Event},
         execute, queue,
-        terminal::{
-            EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-        },
+        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
 };
 use tokio::sync::mpsc;
@@ -38,8 +36,9 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 pub fn is_fit() -> bool {
     let moves = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
     // Whoever is in the background is stopped when it changes the terminal (termios(3), SIGTTOU).
-    let foreground =
-        || rustix::termios::tcgetpgrp(stdin()).is_ok_and(|group| group == rustix::process::getpgrp());
+    let foreground = || {
+        rustix::termios::tcgetpgrp(stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+    };
     moves && stdin().is_terminal() && stdout().is_terminal() && foreground()
 }
 

@@ -135,12 +135,22 @@ fn header(state: &State, caption: &Caption, look: Look, width: usize) -> Line<'s
         Some((queries, 0)) => format!("PAUSED +{}", short(queries)),
         Some((queries, findings)) if wide => {
             let findings = counted(findings, "finding", "findings");
-            format!("PAUSED: {} and {findings} since", counted(queries, "query", "queries"))
+            format!(
+                "PAUSED: {} and {findings} since",
+                counted(queries, "query", "queries")
+            )
         }
-        Some((queries, findings)) => format!("PAUSED +{}, {} leaks", short(queries), short(findings)),
+        Some((queries, findings)) => {
+            format!("PAUSED +{}, {} leaks", short(queries), short(findings))
+        }
         None => {
             let seconds = state.seconds();
-            let run = format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+            let run = format!(
+                "{}:{:02}:{:02}",
+                seconds / 3600,
+                seconds / 60 % 60,
+                seconds % 60
+            );
             match (caption.live, wide) {
                 (true, _) => run,
                 (false, true) => format!("recording of {run}"),
@@ -384,7 +394,14 @@ impl Drawing<'_> {
     }
 
     /// The title of a pane, on a line across.
-    fn rule(&self, frame: &mut Frame<'_>, area: Rect, index: usize, pane: Pane, more: Option<usize>) {
+    fn rule(
+        &self,
+        frame: &mut Frame<'_>,
+        area: Rect,
+        index: usize,
+        pane: Pane,
+        more: Option<usize>,
+    ) {
         let focused = self.browse.focus(self.state) == index;
         let (title, right) = match pane {
             Pane::Detail => {
@@ -490,7 +507,7 @@ impl Drawing<'_> {
             return;
         }
         let width = usize::from(area.width) - MARK.chars().count();
-        let columns = columns(list, width);
+        let columns = columns(list, self.browse.page(), width);
         let widths = widths(&columns, width);
         let titles: Vec<String> = columns
             .iter()
@@ -502,8 +519,16 @@ impl Drawing<'_> {
 
         let selected = self.browse.selected(index, &rows);
         let offset = self.browse.scrolled(index, selected, height, rows.len());
-        let detailed = self.browse.list(state).is_some_and(|(pane, _)| pane == index);
-        for (line, (number, row)) in rows.iter().enumerate().skip(offset).take(height).enumerate()
+        let detailed = self
+            .browse
+            .list(state)
+            .is_some_and(|(pane, _)| pane == index);
+        for (line, (number, row)) in rows
+            .iter()
+            .enumerate()
+            .skip(offset)
+            .take(height)
+            .enumerate()
         {
             let is_selected = number == selected && detailed;
             let mark = if is_selected { MARK } else { "  " };
@@ -661,16 +686,28 @@ fn help_text(caption: &Caption, width: usize, look: Look) -> Vec<Line<'static>> 
         ("Up Down j k", "another row; PgUp PgDn Home End go further"),
         ("Tab", "the next pane; Shift-Tab the one before"),
         ("Enter, Right", "open the selected row"),
-        ("a", "the app of the selected row: what it asked and was told"),
+        (
+            "a",
+            "the app of the selected row: what it asked and was told",
+        ),
         ("n", "the name: who asked for it, and of whom"),
         ("r", "the resolver: what it was asked"),
         ("Esc, Left", "back; on the first page it drops the filter"),
-        ("/", "show only rows with a text: an app, pid, name, address, verdict"),
+        (
+            "/",
+            "show only rows with a text: an app, pid, name, address, verdict",
+        ),
         ("s", "sort the list by something else"),
         ("e", "every query instead of the findings, and back"),
         ("p, Space", "stop the picture; leakmon goes on watching"),
-        ("m", "leave the mouse to the terminal, to select text; and take it again"),
-        ("Mouse", "click selects, click again opens, right goes back, wheel scrolls"),
+        (
+            "m",
+            "leave the mouse to the terminal, to select text; and take it again",
+        ),
+        (
+            "Mouse",
+            "click selects, click again opens, right goes back, wheel scrolls",
+        ),
         ("?", "this help"),
     ];
     let mut lines = Vec::new();
