@@ -240,14 +240,12 @@ pub fn lines(
     match (page, row) {
         // The names of an app: the app itself is what one came for.
         (Page::App(key), row) => {
-            if let Some(Row::Name(name)) = row
-                && name.leaks > 0
-            {
-                text.name(state, name);
-                text.lines.push(Line::default());
-            }
             if let Some(app) = state.app(*key) {
                 text.app(state, app);
+            }
+            if let Some(Row::Name(name)) = row {
+                text.lines.push(Line::default());
+                text.name(state, name);
             }
         }
         (_, Some(Row::App(app))) => text.app(state, app),

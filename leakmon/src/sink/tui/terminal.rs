@@ -64,9 +64,7 @@ impl Screen {
         let taken = enable_raw_mode().and_then(|()| {
             execute!(stdout(), EnterAlternateScreen, EnableMouseCapture)?;
             let out = BufWriter::with_capacity(PICTURE, stdout());
-            let mut terminal = Terminal::new(CrosstermBackend::new(out))?;
-            terminal.clear()?;
-            Ok(terminal)
+            Terminal::new(CrosstermBackend::new(out))
         });
         match taken {
             Ok(terminal) => Ok(Self { terminal }),
@@ -90,7 +88,9 @@ impl Screen {
     /// # Errors
     /// When the terminal cannot be written to.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Terminal::clear would ask the terminal where its cursor is, and the answer comes in between the keys.
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
     /// Takes the mouse, or leaves it to the terminal.

@@ -450,3 +450,52 @@ fn after_the_end_rates_are_those_of_the_whole_run() {
         4
     );
 }
+
+/// Set for the test that panics with the view on its terminal.
+const PANICS: &str = "LEAKMON_TEST_PANICS";
+
+#[test]
+fn panics_with_the_view_open() {
+    if std::env::var_os(PANICS).is_none() {
+        return;
+    }
+    let _screen = super::terminal::Screen::take().expect("there is a terminal");
+    panic!("as the test wants it");
+}
+
+/// The test above, run on a terminal of its own by script(1): it must give the screen back before it says why.
+#[test]
+fn a_panic_gives_the_terminal_back_before_its_message() {
+    let exe = std::env::current_exe().unwrap();
+    let inner = format!(
+        "{} --exact sink::tui::tests::panics_with_the_view_open --nocapture; stty -a",
+        exe.display()
+    );
+    let output = std::process::Command::new("script")
+        .args(["-qec", &inner, "/dev/null"])
+        .env(PANICS, "1")
+        .env("TERM", "xterm")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("script is a part of every Debian (package bsdutils)");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let place = |what: &str| {
+        text.find(what)
+            .unwrap_or_else(|| panic!("no {what:?} in {text:?}"))
+    };
+    // DECSET and DECRST 1049, the other screen with its own cursor (xterm's ctlseqs).
+    assert!(place("\u{1b}[?1049h") < place("\u{1b}[?1049l"), "{text:?}");
+    assert!(
+        place("\u{1b}[?1049l") < place("as the test wants it"),
+        "{text:?}"
+    );
+    assert!(
+        place("\u{1b}[?1000l") < place("as the test wants it"),
+        "{text:?}"
+    );
+    let modes = &text[place("as the test wants it")..];
+    for mode in ["icanon", "echo", "isig"] {
+        let is_set = modes.split_whitespace().any(|set| set == mode);
+        assert!(is_set, "no {mode} in {modes}");
+    }
+}

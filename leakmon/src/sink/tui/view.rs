@@ -15,7 +15,7 @@ use super::{
     detail,
     keys::{Action, Direction},
     look::Look,
-    rows::List,
+    rows::{List, Row},
     state::{MAX_APPS, MAX_FINDINGS, MAX_QUERIES, State},
     table::{a_second, columns, fit, resolver, short, time, widths},
 };
@@ -35,7 +35,7 @@ const MARK: &str = "▸ ";
 /// What is said about the run beside its events.
 #[derive(Clone, Debug, Default)]
 pub struct Caption {
-    /// What is watched; `None` for a recording.
+    /// It happens now; else it is a recording.
     pub live: bool,
     /// Sentences about what is not seen.
     pub notes: Vec<String>,
@@ -132,6 +132,9 @@ fn header(state: &State, caption: &Caption, look: Look, width: usize) -> Line<'s
     }
     let right = match caption.paused {
         Some((0, _)) => "PAUSED".to_owned(),
+        Some((queries, 0)) if wide => {
+            format!("PAUSED: {} since", counted(queries, "query", "queries"))
+        }
         Some((queries, 0)) => format!("PAUSED +{}", short(queries)),
         Some((queries, findings)) if wide => {
             let findings = counted(findings, "finding", "findings");
@@ -476,11 +479,13 @@ impl Drawing<'_> {
     }
 
     fn subject_title(&self) -> String {
-        use super::rows::Row;
+        if let Page::App(key) = self.browse.page() {
+            let app = self.state.app(*key);
+            return app.map_or_else(|| "App".to_owned(), |app| format!("App: {}", app.name));
+        }
         match self.browse.subject(self.state) {
             Some(Row::Finding(row)) => format!("Proof: {}", row.finding.name),
             Some(Row::App(row)) => format!("App: {}", row.name),
-            _ if matches!(self.browse.page(), Page::App(_)) => "App".to_owned(),
             Some(Row::Query(row)) => format!("Query: {} {}", row.qtype, row.name),
             Some(Row::Name(row)) => format!("Name: {}", row.name),
             None => "Detail".to_owned(),
