@@ -3,7 +3,7 @@
 use leakmon_lab::lab::{DUAL, PAGE, PAGE_ADDRESS, PAGE_TEXT, SERVER, SOCKS_PORT};
 use leakmon_lab::program::signal_process;
 use leakmon_lab::tmux::Terminal;
-use leakmon_lab::{LIMIT, Lab, Leakmon, leakmon};
+use leakmon_lab::{LIMIT, Lab, Leakmon, leakmon, wait};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 
@@ -309,6 +309,25 @@ fn signals_give_the_terminal_back() {
     signal_process(terminal.program(), Signal::TERM);
     terminal.wait_for("code 1");
     assert_restored(&terminal);
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_run_and_spoils_no_recording() {
+    let Some(lab) = lab("tui_closed") else { return };
+    let file = lab.dir().join("closed.leakmon");
+    let terminal = watch(&lab, (80, 24), &format!("--record {}", file.display()));
+    fetch(&lab, "--socks5");
+    terminal.wait_for("proven");
+    let process = PathBuf::from(format!("/proc/{}", terminal.program()));
+    drop(terminal);
+    assert!(
+        wait::until_true(LIMIT, || !process.exists()),
+        "it runs without a terminal"
+    );
+    let path = file.to_str().expect("a path that is text");
+    let replay = leakmon::run(&["replay", path]);
+    assert_eq!(replay.status.code(), Some(1), "{replay:?}");
+    assert!(replay.text().contains("1 finding"), "{replay:?}");
 }
 
 #[test]
