@@ -4,6 +4,8 @@
 mod browse;
 mod chart;
 mod detail;
+mod head;
+mod help;
 mod keys;
 mod look;
 mod rows;
