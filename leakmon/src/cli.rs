@@ -70,6 +70,10 @@ pub struct Watch {
     #[command(flatten)]
     pub form: Form,
 
+    /// Write lines, also on a terminal, instead of the live view.
+    #[arg(long, conflicts_with = "json")]
+    pub plain: bool,
+
     /// Stop after this long, as 30s, 5m or 1h; the exit code is then 1 if anything leaked.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
@@ -131,6 +135,10 @@ pub struct Replay {
     /// What is shown, and how.
     #[command(flatten)]
     pub form: Form,
+
+    /// Show it in the live view of `watch`, until q is pressed.
+    #[arg(long, conflicts_with = "json")]
+    pub tui: bool,
 
     /// The recording.
     pub file: PathBuf,

@@ -197,7 +197,7 @@ pub enum Place {
 }
 
 /// Where a resolver was asked: an address, or the path of a Unix socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 pub enum ResolverAddr {
     /// An address.
@@ -225,7 +225,27 @@ pub struct Resolver {
     pub process: Option<Arc<Process>>,
 }
 
-impl std::fmt::Display for Resolver {
+impl Resolver {
+    /// Where it was asked.
+    #[must_use]
+    pub fn place(&self) -> ResolverPlace {
+        ResolverPlace {
+            addr: self.addr,
+            port: self.port,
+        }
+    }
+}
+
+/// Where a resolver was asked: its address with the port, or the path of its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResolverPlace {
+    /// The address.
+    pub addr: ResolverAddr,
+    /// The port; 0 for a Unix socket.
+    pub port: u16,
+}
+
+impl std::fmt::Display for ResolverPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.addr {
             ResolverAddr::Ip(addr) => SocketAddr::new(addr, self.port).fmt(f),

@@ -31,6 +31,7 @@ pub mod servers;
 pub mod stall;
 pub mod stalled;
 pub mod sweep;
+pub mod tmux;
 pub mod tor;
 pub mod wait;
 

@@ -158,6 +158,8 @@ fn a_name_on_curls_list_is_no_bypass() {
     fetch(PAGE, URL);
     // An address may stand on the list as well.
     fetch("10.77.0.80", "http://10.77.0.80/");
+    // And a range of them.
+    fetch("10.77.0.0/24", "http://10.77.0.80/");
     assert!(is_straight(&lab), "{}", lab.web_log());
     assert_eq!(lab.socks_log(), "");
     let (run, state) = end(&lab, leakmon);

@@ -19,7 +19,7 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 34] = [
+pub const PACKAGES: [Package; 35] = [
     Package {
         name: "aria2",
         programs: &["aria2c"],
@@ -180,6 +180,12 @@ pub const PACKAGES: [Package; 34] = [
         name: "tcpdump",
         programs: &["tcpdump"],
         why: "stands beside leakmon in `cargo xtask bench`",
+        services: &[],
+    },
+    Package {
+        name: "tmux",
+        programs: &["tmux"],
+        why: "a terminal for leakmon's live view",
         services: &[],
     },
     Package {

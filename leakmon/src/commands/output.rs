@@ -1,13 +1,16 @@
 //! Standard output in the wanted form.
 
-use std::io::{self, BufWriter, IsTerminal, Stdout};
+use std::{
+    future::pending,
+    io::{self, BufWriter, IsTerminal, Stdout},
+};
 
 use anyhow::Context;
 
 use crate::{
     cli,
     model::Report,
-    sink::{Json, Lines, Sink, Style},
+    sink::{Json, Lines, Sink, Style, Tui, is_fit, wants_color},
     time::Timestamp,
 };
 
@@ -16,27 +19,59 @@ use crate::{
 pub enum Audience {
     /// Somebody does.
     Reading,
+    /// The reader of the live view wants the end of the run.
+    Leaving,
     /// The pipe was closed: there is nothing left to do.
     Gone,
 }
 
 /// Standard output.
-pub struct Output(Box<dyn Sink>);
+pub enum Output {
+    /// Line by line.
+    Stream(Box<dyn Sink>),
+    /// A live view.
+    View(Box<Tui>),
+}
 
 impl Output {
-    /// Output as the options want it.
+    /// Output line by line, as the options want it.
     #[must_use]
     pub fn new(args: &cli::Form) -> Self {
         let out: BufWriter<Stdout> = BufWriter::new(io::stdout());
         let color = io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && wants_color()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Self(if args.json {
+        Self::Stream(if args.json {
             Box::new(Json::new(out))
         } else {
             let all = args.all;
             Box::new(Lines::new(out, Style { all, color }))
         })
+    }
+
+    /// The output of a live run: a view where there is a terminal for it, unless the options want lines.
+    ///
+    /// # Errors
+    /// When the terminal does not take the view.
+    pub fn live(args: &cli::Watch) -> anyhow::Result<Self> {
+        if args.form.json || args.plain || !is_fit() {
+            return Ok(Self::new(&args.form));
+        }
+        let mut view = Tui::new(true, args.form.all);
+        view.open().context(NO_VIEW)?;
+        Ok(Self::View(Box::new(view)))
+    }
+
+    /// The output of a replay: a view that is not shown yet, if it is wanted and there is a terminal for it.
+    #[must_use]
+    pub fn of_recording(args: &cli::Replay) -> Self {
+        if args.tui && is_fit() {
+            return Self::View(Box::new(Tui::new(false, args.form.all)));
+        }
+        if args.tui {
+            eprintln!("leakmon: there is no terminal here for --tui: lines instead");
+        }
+        Self::new(&args.form)
     }
 
     /// Writes reports, and what is due at `now`. A reader who closed the pipe wants no more: that is no error.
@@ -48,15 +83,50 @@ impl Output {
         reports: impl IntoIterator<Item = Report>,
         now: Option<Timestamp>,
     ) -> anyhow::Result<Audience> {
+        let sink: &mut dyn Sink = match self {
+            Self::Stream(sink) => sink.as_mut(),
+            Self::View(view) => view.as_mut(),
+        };
         let written = reports
             .into_iter()
-            .try_for_each(|report| self.0.report(&report))
-            .and_then(|()| now.map_or(Ok(()), |now| self.0.tick(now)))
-            .and_then(|()| self.0.flush());
+            .try_for_each(|report| sink.report(&report))
+            .and_then(|()| now.map_or(Ok(()), |now| sink.tick(now)))
+            .and_then(|()| sink.flush());
         match written {
+            Ok(()) if matches!(self, Self::View(view) if view.leaves()) => Ok(Audience::Leaving),
             Ok(()) => Ok(Audience::Reading),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Audience::Gone),
             Err(error) => Err(error).context("the output could not be written"),
         }
     }
+
+    /// Waits until the output wants to be written again though nothing new may be there: a key was pressed. For ever
+    /// when there is no view.
+    pub async fn wanted(&mut self) {
+        match self {
+            Self::Stream(_) => pending().await,
+            Self::View(view) => view.wanted().await,
+        }
+    }
+
+    /// Tells the reader of a view what is not seen; lines have it on standard error.
+    pub fn note(&mut self, note: &str) {
+        if let Self::View(view) = self {
+            view.note(note.to_owned());
+        }
+    }
+
+    /// Ends a view, and leaves its summary on the terminal.
+    ///
+    /// # Errors
+    /// When the summary cannot be written.
+    pub fn close(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Stream(_) => Ok(()),
+            Self::View(view) => view.close().context("the output could not be written"),
+        }
+    }
 }
+
+/// What could not be done.
+pub const NO_VIEW: &str = "the terminal does not take the live view; --plain writes lines";

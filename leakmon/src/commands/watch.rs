@@ -79,9 +79,12 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
 
     let mut run = Run {
         pipeline: Pipeline::new(args.form.filter()),
-        output: Output::new(&args.form),
+        output: Output::live(args)?,
         recording,
     };
+    for degradation in live.degradations() {
+        run.output.note(&degradation.to_string());
+    }
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let end = args.duration.map(|duration| Instant::now() + duration);
@@ -104,11 +107,14 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
                 events.extend(live.tick()?);
                 run.flush_recording()?;
             }
+            () = run.output.wanted() => {}
             () = signals.any() => break,
             () = until(end) => break,
         }
-        if run.take(events, live.now())? == Audience::Gone {
-            return Ok(ExitCode::SUCCESS);
+        match run.take(events, live.now())? {
+            Audience::Reading => {}
+            Audience::Leaving => break,
+            Audience::Gone => return Ok(ExitCode::SUCCESS),
         }
     }
     // What the kernel has sent by now still belongs to the run; a flood must not keep it from ending.
@@ -125,6 +131,7 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     events.push(Event::End(live.now()));
     run.take(events, live.now())?;
     run.flush_recording()?;
+    run.output.close()?;
     Ok(verdict(run.pipeline.leaked() && args.duration.is_some()))
 }
 
@@ -190,14 +197,14 @@ fn announce(args: &cli::Watch, cgroup: &str) {
 }
 
 /// The ways in which a run is asked to end.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("signals could not be caught");
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
@@ -206,7 +213,7 @@ impl Signals {
         })
     }
 
-    async fn any(&mut self) {
+    pub(super) async fn any(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

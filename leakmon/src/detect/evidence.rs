@@ -21,7 +21,7 @@ pub fn of_question(record: &Record) -> Timed {
         "asked {} {} of {} over {}",
         query.qtype,
         query.name,
-        query.resolver,
+        query.resolver.place(),
         query.transport.as_str(),
     );
     if let Some(resolver) = &query.via {

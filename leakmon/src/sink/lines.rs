@@ -92,7 +92,7 @@ impl<W: Write> Lines<W> {
             "{dim}{}{plain} query    {}  {again}{asked} of {} over {}{}  {red}{}{end}{}",
             query.ts.time_of_day(),
             who(query.app.as_deref(), query.process.as_ref()),
-            printable(&query.resolver.to_string()),
+            printable(&query.resolver.place().to_string()),
             query.transport.as_str(),
             match (&query.via, &query.resolver.interface) {
                 (Some(resolver), _) => format!(

@@ -4,12 +4,14 @@ pub mod audit;
 mod escape;
 mod json;
 mod lines;
+mod tui;
 
 use std::io;
 
 pub use escape::printable;
 pub use json::Json;
 pub use lines::{Lines, Style};
+pub use tui::{Tui, is_fit, wants_color};
 
 use crate::{model::Report, time::Timestamp};
 
