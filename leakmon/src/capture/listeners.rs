@@ -149,8 +149,9 @@ fn inodes(pid: u32, netns: u64, place: Place) -> ProcResult<BTreeSet<u64>> {
     })
 }
 
-/// The ports on which a resolver is asked: where it hears every peer over UDP, and over TCP as well (RFC 7766 section 5
-/// wants both). tor's DNSPort is UDP alone, and tor uses UDP for nothing else (tor(1)).
+/// The ports on which a resolver is asked by programs of its own machine: where it hears every peer over UDP, and over TCP
+/// as well (RFC 7766 section 5 wants both), on a loopback address or on all. tor's DNSPort is UDP alone, and tor uses UDP for
+/// nothing else (tor(1)).
 pub fn resolver_ports(process: &Process) -> Vec<u16> {
     read_ports(process).unwrap_or_default()
 }
@@ -179,6 +180,10 @@ fn read_ports(process: &Process) -> ProcResult<Vec<u16>> {
         .into_iter()
         .chain(proc.udp6().unwrap_or_default())
         .filter(|entry| entry.remote_address.port() == 0 && own.contains(&entry.inode))
+        .filter(|entry| {
+            let addr = entry.local_address.ip().to_canonical();
+            addr.is_loopback() || addr.is_unspecified()
+        })
         .map(|entry| entry.local_address.port())
         .collect();
     let by_udp_alone = process.program() == Some("tor");

@@ -16,6 +16,10 @@ impl Detector {
     /// A program connected over TCP to an address that is not of this machine's loopback network.
     pub fn connected(&mut self, at: Timestamp, to: SocketAddr, who: &Who) -> Vec<Report> {
         let mut out = Vec::new();
+        // Most programs have no proxy, and nothing is kept of them.
+        if who.posture.proxy().is_none() && !self.apps.contains(&who.app.id) {
+            return out;
+        }
         let app = self.app(who);
         let has_proxy = app.posture.proxy().is_some() || app.confirmed_proxy().is_some();
         if !has_proxy || app.knows_proxy(to.into()) || to.port() == DNS_PORT {

@@ -16,7 +16,7 @@ mod through;
 mod verdict;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
     num::NonZeroUsize,
     sync::Arc,
@@ -185,7 +185,7 @@ pub struct Detector {
     unanswered: VecDeque<Session>,
     locals: LruCache<ProcessId, Resolving>,
     /// Questions over Unix sockets, by when they are judged as they are.
-    unsettled: BTreeMap<(Timestamp, u64), ()>,
+    unsettled: BTreeSet<(Timestamp, u64)>,
     /// When events were lost last: none had been until the first of the two times.
     lost: Option<(Timestamp, Timestamp)>,
     counts: Counts,
@@ -206,7 +206,7 @@ impl Default for Detector {
             sessions: VecDeque::new(),
             unanswered: VecDeque::new(),
             locals: LruCache::new(MAX_LOCALS),
-            unsettled: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
             lost: None,
             counts: Counts::default(),
             queries: 0,
@@ -358,10 +358,10 @@ impl Detector {
                 self.close(number, no_answer(deadline, number), &mut out);
             }
         }
-        while let Some(entry) = self.unsettled.first_entry()
-            && entry.key().0 <= now
+        while let Some(&(due, number)) = self.unsettled.first()
+            && due <= now
         {
-            let ((_, number), ()) = entry.remove_entry();
+            self.unsettled.pop_first();
             self.settle(number, now, &mut out);
             self.leaves(number);
         }
@@ -485,7 +485,10 @@ impl Detector {
                 self.pending.insert(key.clone(), number);
             }
             None => {
-                self.unsettled.insert((at.plus(SERVICE_LIMIT), number), ());
+                self.unsettled.insert((at.plus(SERVICE_LIMIT), number));
+                if self.unsettled.len() > MAX_OPEN {
+                    self.unsettled.pop_first();
+                }
             }
         }
         self.open.insert(number, (at.plus(ANSWER_LIMIT), key));

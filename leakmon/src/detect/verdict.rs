@@ -92,9 +92,10 @@ pub fn rule(app: &AppState, query: &Query) -> Ruling {
             format!("told to reach everything through {proxy}, and asked for the name itself"),
         );
     }
-    // Where the settings decide for each connection, a lookup is a leak only once its address went to the proxy.
+    // Where the settings decide for each connection, or cannot be read, a lookup is a leak only once its address went to
+    // the proxy.
     if let Some(proxy) = speaks
-        && !matches!(posture.route, Route::Some(_))
+        && !matches!(posture.route, Route::Some(_) | Route::Unknown(_))
     {
         return Ruling::leak(
             Confidence::Observed,
