@@ -26,6 +26,8 @@ pub enum Command {
     Audit(Audit),
     /// Run a recording through everything behind capture, with the same output as when it was made.
     Replay(Replay),
+    /// Show the chain of one finding, with every piece of its evidence, in the order in which things happened.
+    Explain(Explain),
     /// Show what this machine offers leakmon, and how to get what is missing.
     Doctor,
 }
@@ -141,6 +143,20 @@ pub struct Replay {
     pub tui: bool,
 
     /// The recording.
+    pub file: PathBuf,
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Write one JSON object: the finding, its queries and their answers, and the requests to proxies that belong to it.
+    #[arg(long)]
+    pub json: bool,
+
+    /// The finding's id, as f1.
+    pub finding: String,
+
+    /// A recording (`watch --record`) or saved JSON lines (`watch --json`); - is standard input.
     pub file: PathBuf,
 }
 

@@ -1,9 +1,9 @@
 //! Points in time as events carry them.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::tz::TimeZone;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,15 @@ impl Timestamp {
             .to_string()
     }
 
+    /// Day and time of day in the machine's time zone, to the microsecond, and that zone's distance from UTC.
+    #[must_use]
+    pub fn local(self) -> String {
+        self.jiff()
+            .to_zoned(TimeZone::system())
+            .strftime("%Y-%m-%d %H:%M:%S%.6f %:z")
+            .to_string()
+    }
+
     fn jiff(self) -> jiff::Timestamp {
         // Nanoseconds in a u64 reach the year 2554, which jiff can hold; the fallback is for the type checker.
         jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
@@ -44,6 +53,23 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.9}", self.jiff())
+    }
+}
+
+/// As it is displayed. What lies before 1970 is none.
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time: jiff::Timestamp = text.parse()?;
+        Ok(Self(u64::try_from(time.as_nanosecond()).unwrap_or(0)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 
@@ -113,6 +139,14 @@ mod tests {
         );
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000000000Z");
         assert!(Timestamp(u64::MAX).to_string().starts_with("2554-"));
+        for time in [0, 1_700_000_000_000_000_042, u64::MAX] {
+            assert_eq!(
+                Timestamp(time).to_string().parse().ok(),
+                Some(Timestamp(time))
+            );
+        }
+        assert_eq!("1969-12-31T23:00:00Z".parse().ok(), Some(Timestamp(0)));
+        assert!("yesterday".parse::<Timestamp>().is_err());
     }
 
     #[test]

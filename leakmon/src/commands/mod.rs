@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod doctor;
+pub mod explain;
 mod output;
 pub mod replay;
 pub mod watch;

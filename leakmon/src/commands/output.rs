@@ -25,6 +25,13 @@ pub enum Audience {
     Gone,
 }
 
+/// Whether standard output is a terminal whose user wants colours (<https://no-color.org>).
+pub fn is_colored() -> bool {
+    io::stdout().is_terminal()
+        && wants_color()
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Standard output.
 pub enum Output {
     /// Line by line.
@@ -38,9 +45,7 @@ impl Output {
     #[must_use]
     pub fn new(args: &cli::Form) -> Self {
         let out: BufWriter<Stdout> = BufWriter::new(io::stdout());
-        let color = io::stdout().is_terminal()
-            && wants_color()
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let color = is_colored();
         Self::Stream(if args.json {
             Box::new(Json::new(out))
         } else {

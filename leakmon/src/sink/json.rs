@@ -24,6 +24,34 @@ struct Line<'a> {
     report: &'a Report,
 }
 
+impl<'a> Line<'a> {
+    fn of(report: &'a Report) -> Self {
+        Self {
+            v: CONTRACT,
+            report,
+        }
+    }
+}
+
+/// The object that a report is written as.
+///
+/// # Errors
+/// Never for what leakmon reports: every key of it is text.
+pub fn value(report: &Report) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(Line::of(report))
+}
+
+/// Writes one line.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut *out, Ascii,
+    ))?;
+    out.write_all(b"\n")
+}
+
 impl<W: Write> Json<W> {
     /// A sink that writes to `out`.
     pub fn new(out: W) -> Self {
@@ -33,15 +61,7 @@ impl<W: Write> Json<W> {
 
 impl<W: Write> Sink for Json<W> {
     fn report(&mut self, report: &Report) -> io::Result<()> {
-        let line = Line {
-            v: CONTRACT,
-            report,
-        };
-        line.serialize(&mut serde_json::Serializer::with_formatter(
-            &mut self.out,
-            Ascii,
-        ))?;
-        self.out.write_all(b"\n")
+        write_line(&mut self.out, &Line::of(report))
     }
 
     fn tick(&mut self, _now: Timestamp) -> io::Result<()> {

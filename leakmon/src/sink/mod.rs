@@ -2,7 +2,7 @@
 
 pub mod audit;
 mod escape;
-mod json;
+pub mod json;
 mod lines;
 mod tui;
 
