@@ -328,6 +328,11 @@ fn a_file_is_not_overwritten_and_bad_input_is_said() {
         &["report", "-o", &out("no/where.md"), &file],
         "no such file or directory",
     );
+    let folder = text(lab.dir());
+    assert_refused(
+        &["report", "--force", "--html", folder, &file],
+        "it is no plain file",
+    );
     assert_refused(&["report", &html], "is neither a recording");
     assert_refused(&["report", "-", "-"], "can be read only once");
     assert!(!lab.dir().join("out.txt").exists());

@@ -118,8 +118,8 @@ fn write_file(target: &Path, text: &[u8], force: bool) -> anyhow::Result<()> {
         };
     }
     ensure!(
-        !target.is_dir(),
-        "cannot write {}: is a directory",
+        target.metadata().is_ok_and(|found| found.is_file()) || !target.exists(),
+        "cannot write {}: it is no plain file",
         target.display()
     );
     // What a link leads to is replaced, and not the link.
