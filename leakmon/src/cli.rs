@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::pipeline::Filter;
 
@@ -28,6 +28,8 @@ pub enum Command {
     Replay(Replay),
     /// Show the chain of one finding, with every piece of its evidence, in the order in which things happened.
     Explain(Explain),
+    /// Make one page of what was saved: who leaked what to whom, and what to change.
+    Report(Report),
     /// Show what this machine offers leakmon, and how to get what is missing.
     Doctor,
 }
@@ -158,6 +160,41 @@ pub struct Explain {
 
     /// A recording (`watch --record`) or saved JSON lines (`watch --json`); - is standard input.
     pub file: PathBuf,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Recordings (`watch --record`) and saved JSON lines (`watch --json`, `audit --json`); - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Write a page of HTML that needs nothing else to this file.
+    #[arg(long, value_name = "OUT", conflicts_with_all = ["output", "format"])]
+    pub html: Option<PathBuf>,
+
+    /// Write to this file instead of standard output. It holds private names.
+    #[arg(short, long, value_name = "OUT")]
+    pub output: Option<PathBuf>,
+
+    /// The form; without it the one that OUT's name ends in (.html, .md, .json), and markdown for standard output.
+    #[arg(long, value_name = "FORM")]
+    pub format: Option<ReportFormat>,
+
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A page that needs nothing else.
+    Html,
+    /// Text for people, and for places that show it formatted.
+    Markdown,
+    /// One JSON object.
+    Json,
 }
 
 /// A size that the kernel takes for a ring buffer: a power of two of at least one page

@@ -15,6 +15,7 @@ pub mod pipeline;
 pub mod posture;
 pub mod privilege;
 pub mod process;
+pub mod report;
 pub mod saved;
 pub mod sink;
 pub mod time;

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use leakmon::{
     cli::{Cli, Command},
-    commands::{FAILED, audit, doctor, explain, replay, watch},
+    commands::{FAILED, audit, doctor, explain, replay, report, watch},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Report(args) => report::run(args),
         Command::Doctor => doctor::run(),
     };
     result.unwrap_or_else(|error| {

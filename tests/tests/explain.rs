@@ -192,6 +192,12 @@ fn bad_input_is_one_line_and_exit_code_2() {
     );
     assert_fault("f99", &saved.recording, "has no finding f99", "");
     assert_fault("f99", &damaged, &place, "");
+    assert_fault(
+        "f99",
+        &cut,
+        "in what can be read of it (it was cut off after",
+        "",
+    );
     let other = file("other", b"\x1b[31mnothing of leakmon's\n");
     assert_fault("f1", &other, "is neither a recording", "");
     assert_fault("f1", &file("empty", b""), "is neither a recording", "");

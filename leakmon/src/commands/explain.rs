@@ -27,14 +27,11 @@ pub fn run(args: &cli::Explain) -> anyhow::Result<ExitCode> {
     let saved = Saved::open(&args.file)?;
     let (search, fault) = Search::through(&saved, &args.finding)?;
     let Some(found) = search.found else {
-        if let Some(fault) = fault {
-            return Err(fault).with_context(|| {
-                let finding = printable(&args.finding);
-                format!("no finding {finding} among those that can be read")
-            });
-        }
+        let part = fault.map_or_else(String::new, |fault| {
+            format!(" in what can be read of it ({})", fault.words())
+        });
         bail!(
-            "{} has no finding {}: {}",
+            "{} has no finding {}{part}: {}",
             saved.path().display(),
             args.finding,
             search.others.words()

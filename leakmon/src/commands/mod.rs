@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod explain;
 mod output;
 pub mod replay;
+pub mod report;
 pub mod watch;
 
 use std::process::ExitCode;

@@ -82,6 +82,21 @@ impl SavedError {
             _ => false,
         }
     }
+
+    /// What is wrong, for a sentence about the file in which nothing of it is shown.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Line { line, reason, .. } => format!("line {line}: {reason}"),
+            Self::Recording(RecordingError::Truncated { events, .. }) => {
+                format!("it was cut off after {events} events")
+            }
+            Self::Recording(RecordingError::Damaged { events, .. }) => {
+                format!("it is damaged after {events} events")
+            }
+            error => error.to_string(),
+        }
+    }
 }
 
 /// The form in which something was saved.
