@@ -23,7 +23,7 @@ fn lab(scenario: &str, resolver: Resolver) -> Option<Lab> {
         .lasting(LASTING)
         .web()
         .needs(resolver.programs())
-        .needs(&["curl", "dig", "getent", "python3"])
+        .needs(&["curl", "dig", "getent", "python3", "setpriv"])
         .build()
 }
 
@@ -129,6 +129,11 @@ fn resolved_is_asked_over_its_varlink_socket() {
     assert_eq!(log.matches(&varlink(DUAL)).count(), 2, "{log}");
     assert!(!log.contains(STUB), "{log}");
     assert_asked_once(&lab, DUAL);
+    // The module is found by everyone, whatever the folder that it was unpacked into allows.
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let asking = ["getent", "ahosts", DUAL];
+    assert_dual(&behind.run("setpriv", &[&nobody[..], &asking].concat()).1);
+    assert_eq!(behind.log().matches(&varlink(DUAL)).count(), 3);
     // dig knows no nsswitch.conf.
     fetch_and_dig(&behind, "127.0.0.53");
     let log = behind.log();
