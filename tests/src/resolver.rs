@@ -21,7 +21,7 @@ mod daemon;
 
 use crate::held::Held;
 use crate::lab::{Lab, SERVER};
-use crate::program::{Finished, Program};
+use crate::program::{Finished, Program, run};
 use crate::servers::wait_for;
 use crate::{LIMIT, need};
 use daemon::Recipe;
@@ -123,8 +123,7 @@ impl Daemon {
 }
 
 /// Makes what differs from the rest of the client's side, and becomes the resolver. Arguments: the folder with the files
-/// of /etc, the folder of those that the whole client's side has, the folder of unpacked packages or nothing, the resolver
-/// and its arguments.
+/// of /etc, the folder of unpacked packages or nothing, the resolver and its arguments.
 ///
 /// Folders are laid over each other without a place for changes (Documentation/filesystems/overlayfs.rst, "Multiple lower
 /// layers"). Those of the tester's are entered and not named to mount(8), whose options a colon or a comma would end.
@@ -133,16 +132,14 @@ set -e
 mount -t tmpfs -o mode=755 run /run
 mkdir /run/nscd /run/systemd
 cd "$1"
-# No layer of its own: it is below /etc, and layers must not be below each other.
-cp -rn "$2/." .
-mount -t overlay -o "lowerdir=.:/etc" etc /etc
-if [ -n "$3" ]; then
-    cd "$3"
+mount -t overlay -o lowerdir=.:/etc etc /etc
+if [ -n "$2" ]; then
+    cd "$2"
     # A package of a newer Debian has nothing in /lib, which is the same folder.
     [ -d lib ] && libraries=lib:usr/lib || libraries=usr/lib
     mount -t overlay -o "lowerdir=$libraries:/usr/lib" libraries /usr/lib
 fi
-shift 3
+shift 2
 cd "$HOME"
 exec "$@"
 "#;
@@ -180,13 +177,14 @@ impl Lab {
         }
     }
 
-    /// A new folder with the files of /etc that say whom to ask.
+    /// A new folder with the client's own files of /etc, and over them those that say whom to ask.
     fn etc_of(&self, resolver: Resolver) -> PathBuf {
         let etc = (0..)
             .map(|number| self.dir().join(format!("etc-{number}")))
             .find(|etc| !etc.exists())
             .expect("numbers do not end");
-        fs::create_dir(&etc).expect("a folder can be made");
+        let own = format!("/etc/netns/{}", self.client().name());
+        run("cp", &["-R", &own, etc.to_str().expect("a path in UTF-8")]);
         let (nameserver, hosts) = resolver.settings();
         for (file, text) in [
             ("resolv.conf", nameserver),
@@ -204,7 +202,6 @@ impl Lab {
         command
             .args(["-c", SET_UP, "sh"])
             .arg(etc)
-            .arg(Path::new("/etc/netns").join(self.client().name()))
             .arg(unpacked.unwrap_or_default())
             .arg(recipe.program);
         command
