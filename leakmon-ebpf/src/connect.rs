@@ -41,9 +41,8 @@ pub fn over_ipv6(ctx: *mut bpf_sock_addr) {
     let is_zero = address[0] | address[1] == 0;
     // ::1 and ::, and 127.0.0.0/8 mapped into IPv6.
     let is_loopback = is_zero && address[2] == 0 && u32::from_be(address[3]) <= 1;
-    let is_mapped_loopback = is_zero
-        && u32::from_be(address[2]) == 0xffff
-        && address[3].to_ne_bytes()[0] == 127;
+    let is_mapped_loopback =
+        is_zero && u32::from_be(address[2]) == 0xffff && address[3].to_ne_bytes()[0] == 127;
     if is_tcp && !is_loopback && !is_mapped_loopback {
         ship(ctx, address, 6);
     }

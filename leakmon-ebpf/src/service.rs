@@ -160,11 +160,8 @@ fn ship(service: u32, buffer: u64, len: u64) {
         (*event).sent_len = len as u32;
         (*event).padding = 0;
         (*event).payload_len = kept;
-        let read = bpf_probe_read_user(
-            (&raw mut (*event).payload).cast(),
-            kept,
-            buffer as *const _,
-        );
+        let read =
+            bpf_probe_read_user((&raw mut (*event).payload).cast(), kept, buffer as *const _);
         (read, now)
     };
     if read != 0 {
