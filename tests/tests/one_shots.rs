@@ -78,11 +78,13 @@ fn assert_attributed(run: &Run, sent: &BTreeMap<String, u32>) {
         }
     }
     let count = sent.len();
+    let summary = run.lines.last().expect("there is a summary");
     let told = format!(
-        "{count} sent; {} never seen; {} wrong; {} not known in full",
+        "{count} sent; {} never seen; {} wrong; {} not known in full; {} events lost",
         left.len(),
         wrong.len(),
-        unknown.len()
+        unknown.len(),
+        summary["lost"]
     );
     eprintln!("one_shots: {told}");
     assert!(left.is_empty(), "{told}: {left:?}");
@@ -97,7 +99,6 @@ fn assert_attributed(run: &Run, sent: &BTreeMap<String, u32>) {
     );
     // 99.9 % of them.
     assert!(unknown.len() * 1000 <= count, "{told}, as {:#}", unknown[0]);
-    let summary = run.lines.last().expect("there is a summary");
     assert_eq!(summary["lost"], 0, "{summary}");
 }
 

@@ -68,6 +68,7 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         ring_bytes: args.buffer,
     };
     let mut live = Live::start(&options, Arc::new(programs))?;
+    privilege::come_first();
     // Before privileges are given up, and not for a run that does not begin.
     let recording = args.record.as_deref().map(Writer::create).transpose()?;
     privilege::drop_unneeded()
