@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -20,6 +20,11 @@ pub struct Cli {
 pub enum Command {
     /// Watch this machine and tell of every leak as it happens.
     Watch(Watch),
+    /// Run a command, and tell what it and everything that it starts leaks.
+    ///
+    /// The command runs as the user who called sudo, in a cgroup of its own. The exit code is 1 if anything leaked, else the
+    /// command's own; 2 also when leakmon could not do its work.
+    Run(Run),
     /// Show what programs were told about proxies, and what will leak by it.
     ///
     /// Loads nothing into the kernel, and needs root only for other users' programs. The exit code is 1 if anything will leak.
@@ -32,6 +37,9 @@ pub enum Command {
     Report(Report),
     /// Show what this machine offers leakmon, and how to get what is missing.
     Doctor,
+    /// Become the command of `run`.
+    #[command(hide = true)]
+    BecomeCommand(BecomeCommand),
 }
 
 /// What is shown, and how.
@@ -63,6 +71,7 @@ impl Form {
         Filter {
             pids: self.pids.clone(),
             apps: self.apps.clone(),
+            ..Filter::default()
         }
     }
 }
@@ -82,13 +91,21 @@ pub struct Watch {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Take this port for DNS too, besides 53; may be given several times.
-    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub ports: Vec<u16>,
-
     /// Watch only this folder of the cgroup v2 hierarchy and what is below it, instead of the whole machine.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
+
+    /// What is captured.
+    #[command(flatten)]
+    pub capturing: Capturing,
+}
+
+/// What is captured.
+#[derive(Debug, Args)]
+pub struct Capturing {
+    /// Take this port for DNS too, besides 53; may be given several times.
+    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
 
     /// Keep everything that is seen in a new file, for `leakmon replay`. It holds private names.
     #[arg(long, value_name = "FILE")]
@@ -102,6 +119,88 @@ pub struct Watch {
     /// Room for events that wait to be read, as 512K or 32M; a power of two. More of it loses less in a flood.
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub buffer: u32,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Show every query with its program, not only leaks. JSON always holds them.
+    #[arg(long)]
+    pub all: bool,
+
+    /// The form of the report.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub format: RunFormat,
+
+    /// Write the report to this new file, and not to standard error; - is standard output. It holds private names.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Replace a file that is there already.
+    #[arg(long)]
+    pub force: bool,
+
+    /// End the command after this long, as 30s, 5m or 1h, with all that it started.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Run the command as this user, and not as the one who called sudo.
+    #[arg(long, value_name = "USER", conflicts_with = "pids")]
+    pub user: Option<String>,
+
+    /// Follow this process and its descendants until it ends, instead of a command; may be given several times.
+    #[arg(long = "pid", value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pids: Vec<u32>,
+
+    /// What is captured.
+    #[command(flatten)]
+    pub capturing: Capturing,
+
+    /// The command with its arguments.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present = "pids",
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// The form of what `run` reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RunFormat {
+    /// Lines for people, each leak as soon as it is sure.
+    Text,
+    /// One JSON object a line, as docs/events.schema.json describes.
+    Json,
+    /// JUnit's XML: a failed test for each leak.
+    Junit,
+    /// SARIF 2.1.0: a result for each finding.
+    Sarif,
+}
+
+/// Options of the process that becomes the command.
+#[derive(Debug, Args)]
+pub struct BecomeCommand {
+    /// Where a failure is written.
+    #[arg(long)]
+    pub faults: PathBuf,
+
+    /// The cgroup that it joins.
+    #[arg(long)]
+    pub cgroup: PathBuf,
+
+    /// The user and the groups that it takes, the first one its own.
+    #[arg(long, requires = "gids")]
+    pub uid: Option<u32>,
+
+    /// The groups.
+    #[arg(long = "gid")]
+    pub gids: Vec<u32>,
+
+    /// The command with its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Options of `audit`.
@@ -177,7 +276,7 @@ pub struct Report {
     #[arg(short, long, value_name = "OUT")]
     pub output: Option<PathBuf>,
 
-    /// The form; without it the one that OUT's name ends in (.html, .md, .json), and markdown for standard output.
+    /// The form; without it the one that OUT's name ends in (.html, .md, .json; .xml is JUnit's, .sarif), and markdown for standard output.
     #[arg(long, value_name = "FORM")]
     pub format: Option<ReportFormat>,
 
@@ -195,6 +294,10 @@ pub enum ReportFormat {
     Markdown,
     /// One JSON object.
     Json,
+    /// JUnit's XML: a failed test for each leak.
+    Junit,
+    /// SARIF 2.1.0: a result for each finding.
+    Sarif,
 }
 
 /// A size that the kernel takes for a ring buffer: a power of two of at least one page

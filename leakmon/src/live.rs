@@ -276,14 +276,9 @@ impl State {
     }
 
     fn is_watched(&self, process: &Process) -> bool {
-        let Some(watched) = &self.cgroup else {
-            return true;
-        };
-        process.cgroup.as_ref().is_some_and(|cgroup| {
-            cgroup
-                .strip_prefix(watched.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        self.cgroup
+            .as_ref()
+            .is_none_or(|watched| process.is_below(watched))
     }
 
     /// The first process of the app of whoever used a socket, worked out once.

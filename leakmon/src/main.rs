@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use leakmon::{
     cli::{Cli, Command},
-    commands::{FAILED, audit, doctor, explain, replay, report, watch},
+    commands::{FAILED, audit, doctor, explain, replay, report, run, watch},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         .init();
     let result = match &cli.command {
         Command::Watch(args) => watch::run(args),
+        Command::Run(args) => run::run(args),
+        Command::BecomeCommand(args) => run::become_command(args),
         Command::Audit(args) => audit::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Explain(args) => explain::run(args),

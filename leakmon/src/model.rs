@@ -92,6 +92,15 @@ impl Process {
         }
     }
 
+    /// Whether it is in that cgroup or below it, as far as its own is known.
+    #[must_use]
+    pub fn is_below(&self, cgroup: &str) -> bool {
+        self.cgroup.as_ref().is_some_and(|own| {
+            own.strip_prefix(cgroup)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     /// File name of the program, without the mark of a deleted file (proc_pid_exe(5)).
     #[must_use]
     pub fn program(&self) -> Option<&str> {
@@ -461,7 +470,7 @@ pub enum FindingKind {
 impl FindingKind {
     /// The word used in output.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::SelfResolution => "self-resolution",
             Self::SpecialName => "special-name",

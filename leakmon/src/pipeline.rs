@@ -25,11 +25,13 @@ pub struct Filter {
     pub pids: Vec<u32>,
     /// Apps and programs of these names, whatever the case.
     pub apps: Vec<String>,
+    /// Processes in this cgroup and below it, as a path in the hierarchy.
+    pub cgroup: Option<String>,
 }
 
 impl Filter {
     fn is_open(&self) -> bool {
-        self.pids.is_empty() && self.apps.is_empty()
+        self.pids.is_empty() && self.apps.is_empty() && self.cgroup.is_none()
     }
 
     fn lets_pass(&self, table: &mut Table, who: Option<&Who>) -> bool {
@@ -38,9 +40,12 @@ impl Filter {
         }
         let Some(who) = who else { return false };
         let process = &who.actor.process;
-        self.pids
-            .iter()
-            .any(|&pid| who.app.pid == pid || table.descends_from(process, pid))
+        let below = |cgroup: &String| process.is_below(cgroup);
+        self.cgroup.as_ref().is_some_and(below)
+            || self
+                .pids
+                .iter()
+                .any(|&pid| who.app.pid == pid || table.descends_from(process, pid))
             || self.apps.iter().any(|name| {
                 [
                     Some(who.app.name.as_str()),

@@ -1,6 +1,7 @@
 //! Which capabilities watching takes, and which are kept once the programs are attached (capabilities(7)).
 
-use caps::{CapSet, Capability, CapsHashSet};
+pub use caps::Capability;
+use caps::{CapSet, CapsHashSet};
 
 use crate::capture::machine;
 
@@ -46,14 +47,16 @@ pub fn come_first() {
     }
 }
 
-/// Gives up every capability that is not needed any more, for good.
+/// Gives up every capability that is not needed any more, for good; these are, beside what every run needs.
 ///
 /// # Errors
 /// When the kernel refuses, in words.
-pub fn drop_unneeded() -> Result<(), String> {
+pub fn drop_unneeded(needed: &[Capability]) -> Result<(), String> {
     let held = caps::read(None, CapSet::Permitted).map_err(|error| error.to_string())?;
     let kept: CapsHashSet = KEPT
-        .into_iter()
+        .iter()
+        .chain(needed)
+        .copied()
         .filter(|capability| held.contains(capability))
         .collect();
     caps::clear(None, CapSet::Ambient).map_err(|error| error.to_string())?;

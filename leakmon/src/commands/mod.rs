@@ -6,7 +6,9 @@ pub mod explain;
 mod output;
 pub mod replay;
 pub mod report;
+pub mod run;
 pub mod watch;
+mod watching;
 
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@ use super::{CLEAN, FAILED};
 use crate::{
     capture::machine,
     cli::{self, ReportFormat},
-    report::{Collector, Contents, html, markdown},
+    report::{Collector, Contents, html, junit, markdown, sarif},
     saved::Saved,
     sink::{json, printable},
 };
@@ -45,7 +45,12 @@ pub fn run(args: &cli::Report) -> anyhow::Result<ExitCode> {
             eprintln!("leakmon: {}", printable(&fault.to_string()));
         }
     }
-    let text = rendered(&collector.contents(), form)?;
+    let files: Vec<String> = args
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let text = rendered(&collector.contents(), form, &files.join(" "))?;
     match target {
         Some(target) => write_file(target, &text, args.force)?,
         None => written(io::stdout().write_all(&text))?,
@@ -70,18 +75,22 @@ fn target(args: &cli::Report) -> anyhow::Result<(ReportFormat, Option<&PathBuf>)
         Some("html" | "htm") => ReportFormat::Html,
         Some("md" | "markdown") => ReportFormat::Markdown,
         Some("json") => ReportFormat::Json,
+        Some("xml") => ReportFormat::Junit,
+        Some("sarif") => ReportFormat::Sarif,
         _ => bail!(
-            "the name of {} does not tell the report's form: have it end in .html, .md or .json, or say --format",
+            "the name of {} does not tell the report's form: have it end in .html, .md, .json, .xml or .sarif, or say --format",
             target.display()
         ),
     };
     Ok((form, Some(target)))
 }
 
-fn rendered(contents: &Contents, form: ReportFormat) -> anyhow::Result<Vec<u8>> {
+fn rendered(contents: &Contents, form: ReportFormat, what: &str) -> anyhow::Result<Vec<u8>> {
     Ok(match form {
         ReportFormat::Html => html::page(contents).into_bytes(),
         ReportFormat::Markdown => markdown::text(contents).into_bytes(),
+        ReportFormat::Junit => junit::text(contents, what).into_bytes(),
+        ReportFormat::Sarif => sarif::text(contents, what).into_bytes(),
         ReportFormat::Json => {
             let mut line = Vec::new();
             json::write_line(&mut line, contents)

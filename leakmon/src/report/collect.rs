@@ -1,8 +1,9 @@
 //! Adds up what was saved, a line at a time.
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{collections::BTreeMap, io, num::NonZeroUsize};
 
 use lru::LruCache;
+use serde::Deserialize;
 
 use super::{
     Contents, Finding, Listed, Loss, MAX_FINDINGS, MAX_LOSSES, MAX_QUERIES, Query, Source, Totals,
@@ -13,8 +14,9 @@ use super::{
     words::{clip, program_of},
 };
 use crate::{
-    model::CONTRACT,
+    model::{CONTRACT, Report},
     saved::{self, Line, Said, Saved, SavedError},
+    sink::json,
     time::Timestamp,
 };
 
@@ -90,20 +92,44 @@ impl Collector {
     /// # Errors
     /// When nothing can be read.
     pub fn add(&mut self, saved: &Saved) -> Result<Option<SavedError>, SavedError> {
+        self.source(&saved.path().display().to_string(), saved.form().as_str());
+        let fault = saved.each(|line| self.take(&line))?;
+        if let (Some(source), Some(fault)) = (self.sources.last_mut(), &fault) {
+            source.fault = Some(clip(&fault.to_string()));
+        }
+        Ok(fault)
+    }
+
+    /// Begins with a run that is watched now: what it reports comes one at a time.
+    pub fn begin(&mut self, what: &str) {
+        self.source(what, "run");
+    }
+
+    /// Adds what a run that was begun reports.
+    ///
+    /// # Errors
+    /// Never for what leakmon reports: it reads its own lines.
+    pub fn report(&mut self, report: &Report) -> io::Result<()> {
+        let value = json::value(report)?;
+        let said = Said::deserialize(&value)?;
+        self.take(&Line {
+            run: 1,
+            value,
+            said,
+        });
+        Ok(())
+    }
+
+    fn source(&mut self, path: &str, form: &str) {
         self.sources.push(Source {
-            path: clip(&saved.path().display().to_string()),
-            form: saved.form().as_str().to_owned(),
+            path: clip(path),
+            form: form.to_owned(),
             runs: 0,
             ended: 0,
             first: None,
             last: None,
             fault: None,
         });
-        let fault = saved.each(|line| self.take(&line))?;
-        if let (Some(source), Some(fault)) = (self.sources.last_mut(), &fault) {
-            source.fault = Some(clip(&fault.to_string()));
-        }
-        Ok(fault)
     }
 
     /// What it all comes to.

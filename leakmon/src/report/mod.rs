@@ -5,9 +5,11 @@
 
 mod collect;
 pub mod html;
+pub mod junit;
 pub mod markdown;
 mod postures;
 mod programs;
+pub mod sarif;
 mod timeline;
 mod words;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Posture, Source, Totals, Verdicts, Way};
+use super::{Finding, Posture, Source, Totals, Verdicts, Way};
 use crate::{
     saved::{Process, Setup},
     time::Timestamp,
@@ -62,6 +62,24 @@ pub fn in_a_line(setup: &Setup) -> String {
         Some(role) if setup.route == "untold" => role.clone(),
         Some(role) => format!("{role}; {route}"),
         None => route,
+    }
+}
+
+/// What a program did, in a sentence without its end.
+pub fn sentence(finding: &Finding) -> String {
+    let program = named(finding.program.as_deref());
+    let name = &finding.name;
+    match (finding.kind.as_str(), &finding.proxy) {
+        ("self-resolution", Some(proxy)) => {
+            format!("{program} resolved {name} itself, past {proxy}")
+        }
+        ("self-resolution", None) => format!("{program} resolved {name} itself"),
+        ("special-name", _) => {
+            format!("{program} asked DNS for {name}, a name that must never leave the machine")
+        }
+        ("proxy-bypass", _) => format!("{program} connected to {name} past its proxy"),
+        ("literal-address", _) => format!("{program} gave its proxy the bare address {name}"),
+        (kind, _) => format!("{program}: {kind} of {name}"),
     }
 }
 

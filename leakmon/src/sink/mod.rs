@@ -4,6 +4,7 @@ pub mod audit;
 mod escape;
 pub mod json;
 mod lines;
+mod page;
 mod tui;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::io;
 pub use escape::printable;
 pub use json::Json;
 pub use lines::{Lines, Style};
+pub use page::Page;
 pub use tui::{Tui, is_fit, wants_color};
 
 use crate::{model::Report, time::Timestamp};

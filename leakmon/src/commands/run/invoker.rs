@@ -1,0 +1,285 @@
+//! As whom the command runs: as the user who called leakmon, and not as root, when sudo or one of its kind was used.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+};
+
+use anyhow::Context;
+
+/// Processes upwards from leakmon among which sudo is looked for.
+const MAX_ANCESTORS: usize = 8;
+
+/// A user with what the command is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoker {
+    /// User id.
+    pub uid: u32,
+    /// Group ids, the user's own first.
+    pub gids: Vec<u32>,
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl Invoker {
+    /// A variable of the environment.
+    pub fn variable(&self, name: &str) -> Option<OsString> {
+        let found = self.environment.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone())
+    }
+}
+
+/// A line of /etc/passwd (passwd(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+    home: String,
+    shell: String,
+}
+
+/// The user with that name or number, else the one who called sudo; `None` when the command runs as leakmon does.
+///
+/// # Errors
+/// When there is no such user, or leakmon may not act for another.
+pub fn find(user: Option<&str>) -> anyhow::Result<Option<Invoker>> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let accounts: Vec<Account> = passwd.lines().filter_map(account).collect();
+    let group = fs::read_to_string("/etc/group").unwrap_or_default();
+    if let Some(user) = user {
+        let account = accounts
+            .iter()
+            .find(|account| account.name == user || account.uid.to_string() == user)
+            .with_context(|| {
+                format!("no user of /etc/passwd has the name or number '{user}' that --user gives")
+            })?;
+        anyhow::ensure!(
+            rustix::process::geteuid().is_root(),
+            "--user takes root: sudo leakmon run --user {user} …"
+        );
+        let environment = env::vars_os().collect();
+        return Ok(Some(of_account(account, &group, environment)));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let Some(uid) = caller(|name| env::var(name).ok(), &accounts) else {
+        return Ok(None);
+    };
+    let environment = environment_of_sudo().unwrap_or_else(|| env::vars_os().collect());
+    let invoker = match accounts.iter().find(|account| account.uid == uid) {
+        Some(account) => of_account(account, &group, environment),
+        // A user of another directory than /etc/passwd: what sudo says of it.
+        None => Invoker {
+            uid,
+            gids: vec![number(env::var("SUDO_GID").ok().as_deref()).context(
+                "the user who called sudo is not in /etc/passwd; say who the command is to run as: --user",
+            )?],
+            environment,
+        },
+    };
+    Ok(Some(invoker))
+}
+
+/// Who called leakmon through sudo (sudo(8)), pkexec (pkexec(1)) or doas (doas(1)), unless it was root.
+fn caller(variable: impl Fn(&str) -> Option<String>, accounts: &[Account]) -> Option<u32> {
+    ["SUDO_UID", "PKEXEC_UID"]
+        .iter()
+        .find_map(|name| number(variable(name).as_deref()))
+        .or_else(|| {
+            let name = variable("DOAS_USER")?;
+            Some(accounts.iter().find(|account| account.name == name)?.uid)
+        })
+        .filter(|uid| *uid != 0)
+}
+
+fn number(text: Option<&str>) -> Option<u32> {
+    text?.parse().ok()
+}
+
+fn account(line: &str) -> Option<Account> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, uid, gid, _, home, shell] = fields.as_slice() else {
+        return None;
+    };
+    Some(Account {
+        name: (*name).to_owned(),
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+        home: (*home).to_owned(),
+        shell: (*shell).to_owned(),
+    })
+}
+
+fn of_account(account: &Account, group: &str, environment: Vec<(OsString, OsString)>) -> Invoker {
+    let runtime = format!("/run/user/{}", account.uid);
+    let runtime = Path::new(&runtime).is_dir().then_some(runtime);
+    Invoker {
+        uid: account.uid,
+        gids: gids(account, group),
+        environment: environment_for(account, environment, runtime.as_deref()),
+    }
+}
+
+/// The user's groups: its own, and those that list it (group(5)).
+fn gids(account: &Account, group: &str) -> Vec<u32> {
+    let listed = group.lines().filter_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        let gid: u32 = fields.next()?.parse().ok()?;
+        let mut members = fields.next()?.split(',');
+        (gid != account.gid && members.any(|member| member == account.name)).then_some(gid)
+    });
+    std::iter::once(account.gid).chain(listed).collect()
+}
+
+/// The environment as it would be without sudo: whose it is, and where that user's session is, is the user's own.
+fn environment_for(
+    account: &Account,
+    mut environment: Vec<(OsString, OsString)>,
+    runtime: Option<&str>,
+) -> Vec<(OsString, OsString)> {
+    let of_root = ["SUDO_", "PKEXEC_", "DOAS_"];
+    environment.retain(|(name, _)| {
+        !of_root
+            .iter()
+            .any(|start| name.as_bytes().starts_with(start.as_bytes()))
+    });
+    let is_own = environment
+        .iter()
+        .any(|(name, value)| name == "HOME" && value == OsStr::new(&account.home));
+    let mut set = |name: &str, value: String, always: bool| {
+        let there = environment.iter_mut().find(|(known, _)| known == name);
+        match there {
+            Some((_, known)) if always => *known = value.into(),
+            Some(_) => {}
+            None => environment.push((name.into(), value.into())),
+        }
+    };
+    if !is_own {
+        set("HOME", account.home.clone(), true);
+        set("SHELL", account.shell.clone(), true);
+    }
+    set("USER", account.name.clone(), true);
+    set("LOGNAME", account.name.clone(), true);
+    if let Some(runtime) = runtime {
+        set("XDG_RUNTIME_DIR", runtime.to_owned(), !is_own);
+        set(
+            "DBUS_SESSION_BUS_ADDRESS",
+            format!("unix:path={runtime}/bus"),
+            false,
+        );
+    }
+    environment
+}
+
+/// The environment that sudo was called with: it hands on only some of it (sudoers(5), `env_reset`), and a proxy's
+/// variables are not among that.
+fn environment_of_sudo() -> Option<Vec<(OsString, OsString)>> {
+    let mut pid = std::process::id();
+    for _ in 0..MAX_ANCESTORS {
+        let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
+        let stat = process.stat().ok()?;
+        if stat.comm == "sudo" || stat.comm == "doas" {
+            return parse(&fs::read(format!("/proc/{pid}/environ")).ok()?);
+        }
+        pid = u32::try_from(stat.ppid).ok()?;
+    }
+    None
+}
+
+/// An environment as proc_pid_environ(5) has it; `None` for an empty one.
+fn parse(block: &[u8]) -> Option<Vec<(OsString, OsString)>> {
+    let variables: Vec<_> = block
+        .split(|byte| *byte == 0)
+        .filter_map(|variable| {
+            let equals = variable.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&variable[..equals], &variable[equals + 1..]);
+            let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+            (!name.is_empty()).then(|| (owned(name), owned(value)))
+        })
+        .collect();
+    (!variables.is_empty()).then_some(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn me() -> Account {
+        account("me:x:1000:1001:Me,,,:/home/me:/bin/zsh").unwrap()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        let owned = |(name, value): &(&str, &str)| (name.into(), value.into());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn the_caller_is_not_root() {
+        let accounts = [me()];
+        let of = |name: &'static str, value: &'static str| {
+            caller(|asked| (asked == name).then(|| value.to_owned()), &accounts)
+        };
+        assert_eq!(of("SUDO_UID", "1000"), Some(1000));
+        assert_eq!(of("PKEXEC_UID", "1000"), Some(1000));
+        assert_eq!(of("DOAS_USER", "me"), Some(1000));
+        assert_eq!(of("SUDO_UID", "0"), None);
+        assert_eq!(of("SUDO_UID", "nonsense"), None);
+        assert_eq!(of("DOAS_USER", "nobody-known"), None);
+    }
+
+    #[test]
+    fn groups_are_the_own_and_those_that_list_the_user() {
+        let group = "root:x:0:\naudio:x:29:pulse,me\nmen:x:30:men,me2\nme:x:1001:me\nbroken\n";
+        assert_eq!(gids(&me(), group), [1001, 29]);
+    }
+
+    #[test]
+    fn roots_environment_becomes_the_users() {
+        let roots = pairs(&[
+            ("HOME", "/root"),
+            ("USER", "root"),
+            ("SUDO_UID", "1000"),
+            ("PATH", "/usr/bin"),
+            ("XDG_RUNTIME_DIR", "/run/user/0"),
+        ]);
+        let mut own = environment_for(&me(), roots, Some("/run/user/1000"));
+        own.sort();
+        let expected = pairs(&[
+            ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus"),
+            ("HOME", "/home/me"),
+            ("LOGNAME", "me"),
+            ("PATH", "/usr/bin"),
+            ("SHELL", "/bin/zsh"),
+            ("USER", "me"),
+            ("XDG_RUNTIME_DIR", "/run/user/1000"),
+        ]);
+        assert_eq!(own, expected);
+    }
+
+    #[test]
+    fn the_users_own_environment_stays_as_it_is() {
+        let before = pairs(&[
+            ("HOME", "/home/me"),
+            ("SHELL", "/bin/fish"),
+            ("USER", "me"),
+            ("LOGNAME", "me"),
+            ("ALL_PROXY", "socks5://127.0.0.1:9050"),
+            ("XDG_RUNTIME_DIR", "/tmp/run"),
+            ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/tmp/bus"),
+        ]);
+        let after = environment_for(&me(), before.clone(), Some("/run/user/1000"));
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn an_environment_is_pairs_up_to_the_first_equals_sign() {
+        let parsed = parse(b"A=1\0B=x=y\0C=\0nothing\0=odd\0").unwrap();
+        assert_eq!(parsed, pairs(&[("A", "1"), ("B", "x=y"), ("C", "")]));
+        assert_eq!(parse(b""), None);
+    }
+}
