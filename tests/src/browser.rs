@@ -34,10 +34,17 @@ const QUIET: [&str; 4] = [
     "--disable-features=NetworkTimeServiceQuerying",
 ];
 
+/// The lab's own arguments, for a browser that somebody else starts.
+#[must_use]
+pub fn quiet_arguments() -> Vec<&'static str> {
+    FLAGS.iter().chain(&QUIET).copied().collect()
+}
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Waits until no other browser of a lab runs on this machine, and keeps others from it as long as the file is held.
-pub(crate) fn alone() -> File {
+#[must_use]
+pub fn alone() -> File {
     let alone = File::create(std::env::temp_dir().join("leakmon-lab-browser.lock"))
         .expect("a lock file can be made");
     alone.lock().expect("a lock file can be locked");

@@ -129,14 +129,21 @@ impl FirefoxBuilder<'_> {
         self
     }
 
+    /// Makes its profile, for a Firefox that somebody else starts.
+    #[must_use]
+    pub fn make_profile(&self) -> PathBuf {
+        let profile = self.lab.dir().join(format!("profile-{}", next()));
+        fs::create_dir(&profile).expect("a folder can be made");
+        fs::write(profile.join("user.js"), &self.user_js).expect("a file can be written");
+        profile
+    }
+
     /// Starts it with a page.
     #[must_use]
     pub fn open(self, url: &str) -> Firefox {
         let alone = alone();
         let number = next();
-        let profile = self.lab.dir().join(format!("profile-{number}"));
-        fs::create_dir(&profile).expect("a folder can be made");
-        fs::write(profile.join("user.js"), &self.user_js).expect("a file can be written");
+        let profile = self.make_profile();
         let cgroup = Cgroup::create(self.lab.cgroup(), &format!("firefox-{number}"));
         // The mount namespace is that of `ip netns exec` already: nothing is mounted for anybody else.
         let mut command = if let Some(etc) = &self.etc {

@@ -19,7 +19,7 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 35] = [
+pub const PACKAGES: [Package; 37] = [
     Package {
         name: "aria2",
         programs: &["aria2c"],
@@ -159,6 +159,12 @@ pub const PACKAGES: [Package; 35] = [
         services: &[],
     },
     Package {
+        name: "python3-junitparser",
+        programs: &["/usr/lib/python3/dist-packages/junitparser/__init__.py"],
+        why: "reads JUnit's reports",
+        services: &[],
+    },
+    Package {
         name: "python3-requests",
         programs: &["/usr/lib/python3/dist-packages/requests/__init__.py"],
         why: "socks5 and socks5h",
@@ -174,6 +180,12 @@ pub const PACKAGES: [Package; 35] = [
         name: "qemu-system-x86",
         programs: &["qemu-system-x86_64"],
         why: "runs other kernels (`cargo xtask vm`)",
+        services: &[],
+    },
+    Package {
+        name: "sudo",
+        programs: &["sudo"],
+        why: "calls `leakmon run` as users do",
         services: &[],
     },
     Package {

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
@@ -62,7 +62,7 @@ pub fn find(user: Option<&str>) -> anyhow::Result<Option<Invoker>> {
             "--user takes root: sudo leakmon run --user {user} …"
         );
         let environment = env::vars_os().collect();
-        return Ok(Some(of_account(account, &group, environment)));
+        return Ok(Some(of_account(account, &group, environment, false)));
     }
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -70,9 +70,12 @@ pub fn find(user: Option<&str>) -> anyhow::Result<Option<Invoker>> {
     let Some(uid) = caller(|name| env::var(name).ok(), &accounts) else {
         return Ok(None);
     };
-    let environment = environment_of_sudo().unwrap_or_else(|| env::vars_os().collect());
+    let (environment, is_own) = match environment_of_sudo() {
+        Some(own) => (own, true),
+        None => (env::vars_os().collect(), false),
+    };
     let invoker = match accounts.iter().find(|account| account.uid == uid) {
-        Some(account) => of_account(account, &group, environment),
+        Some(account) => of_account(account, &group, environment, is_own),
         // A user of another directory than /etc/passwd: what sudo says of it.
         None => Invoker {
             uid,
@@ -115,13 +118,22 @@ fn account(line: &str) -> Option<Account> {
     })
 }
 
-fn of_account(account: &Account, group: &str, environment: Vec<(OsString, OsString)>) -> Invoker {
-    let runtime = format!("/run/user/{}", account.uid);
-    let runtime = Path::new(&runtime).is_dir().then_some(runtime);
+/// `is_own`: the environment is the user's own already.
+fn of_account(
+    account: &Account,
+    group: &str,
+    mut environment: Vec<(OsString, OsString)>,
+    is_own: bool,
+) -> Invoker {
+    if !is_own {
+        let runtime = format!("/run/user/{}", account.uid);
+        let runtime = Path::new(&runtime).is_dir().then_some(runtime);
+        environment = environment_for(account, environment, runtime.as_deref());
+    }
     Invoker {
         uid: account.uid,
         gids: gids(account, group),
-        environment: environment_for(account, environment, runtime.as_deref()),
+        environment,
     }
 }
 
@@ -136,7 +148,7 @@ fn gids(account: &Account, group: &str) -> Vec<u32> {
     std::iter::once(account.gid).chain(listed).collect()
 }
 
-/// The environment as it would be without sudo: whose it is, and where that user's session is, is the user's own.
+/// Root's environment made the user's: whose it is, and where that user's session is.
 fn environment_for(
     account: &Account,
     mut environment: Vec<(OsString, OsString)>,
@@ -148,30 +160,24 @@ fn environment_for(
             .iter()
             .any(|start| name.as_bytes().starts_with(start.as_bytes()))
     });
-    let is_own = environment
-        .iter()
-        .any(|(name, value)| name == "HOME" && value == OsStr::new(&account.home));
-    let mut set = |name: &str, value: String, always: bool| {
-        let there = environment.iter_mut().find(|(known, _)| known == name);
-        match there {
-            Some((_, known)) if always => *known = value.into(),
-            Some(_) => {}
-            None => environment.push((name.into(), value.into())),
-        }
-    };
-    if !is_own {
-        set("HOME", account.home.clone(), true);
-        set("SHELL", account.shell.clone(), true);
-    }
-    set("USER", account.name.clone(), true);
-    set("LOGNAME", account.name.clone(), true);
-    if let Some(runtime) = runtime {
-        set("XDG_RUNTIME_DIR", runtime.to_owned(), !is_own);
-        set(
-            "DBUS_SESSION_BUS_ADDRESS",
-            format!("unix:path={runtime}/bus"),
-            false,
-        );
+    let session = runtime.map(|runtime| {
+        [
+            ("XDG_RUNTIME_DIR", runtime.to_owned()),
+            (
+                "DBUS_SESSION_BUS_ADDRESS",
+                format!("unix:path={runtime}/bus"),
+            ),
+        ]
+    });
+    let own = [
+        ("HOME", account.home.clone()),
+        ("SHELL", account.shell.clone()),
+        ("USER", account.name.clone()),
+        ("LOGNAME", account.name.clone()),
+    ];
+    for (name, value) in own.into_iter().chain(session.into_iter().flatten()) {
+        environment.retain(|(known, _)| known != name);
+        environment.push((name.into(), value.into()));
     }
     environment
 }
@@ -259,21 +265,6 @@ mod tests {
             ("XDG_RUNTIME_DIR", "/run/user/1000"),
         ]);
         assert_eq!(own, expected);
-    }
-
-    #[test]
-    fn the_users_own_environment_stays_as_it_is() {
-        let before = pairs(&[
-            ("HOME", "/home/me"),
-            ("SHELL", "/bin/fish"),
-            ("USER", "me"),
-            ("LOGNAME", "me"),
-            ("ALL_PROXY", "socks5://127.0.0.1:9050"),
-            ("XDG_RUNTIME_DIR", "/tmp/run"),
-            ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/tmp/bus"),
-        ]);
-        let after = environment_for(&me(), before.clone(), Some("/run/user/1000"));
-        assert_eq!(after, before);
     }
 
     #[test]

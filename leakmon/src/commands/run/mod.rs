@@ -219,21 +219,16 @@ impl Course {
             return;
         }
         self.told = true;
-        let left = place.pids().len();
-        let (processes, go) = if left == 1 {
-            ("process", "goes")
-        } else {
-            ("processes", "go")
+        let left = match place.pids().len() {
+            1 => "a process that it started goes".to_owned(),
+            left => format!("{left} processes that it started go"),
         };
         let how = if io::stderr().is_terminal() {
-            "Ctrl-C ends"
+            "Ctrl-C ends that"
         } else {
-            "a signal to leakmon ends"
+            "a signal to leakmon ends that"
         };
-        eprintln!(
-            "leakmon: the command has ended; {left} {processes} of its {go} on and {} watched; {how} that",
-            if left == 1 { "is" } else { "are" }
-        );
+        eprintln!("leakmon: the command has ended; {left} on under watch; {how}");
     }
 
     /// The command's exit code, as a shell gives it.
