@@ -255,3 +255,50 @@ fn the_same_input_gives_the_same_bytes() {
         "too many ways to draw"
     );
 }
+
+/// Names come from the wire, and programs' names from whoever made them.
+#[test]
+fn forms_for_tools_hold_whatever_names_there_are() {
+    let name = "a\u{1b}[31m<b>&\"'\u{0}\u{fffe}]]>.example";
+    let mut evil = updated(
+        finding(1, "high", "proven", &[]),
+        &[
+            ("name", name.into()),
+            ("app", app("<x y=\"&\u{7}\">")),
+            ("process", json!({"pid": 1, "exe": "/a b/\u{fc}#?%"})),
+        ],
+    );
+    evil["update"] = false.into();
+    let loss = json!({"v": 1, "type": "loss", "ts": at(3), "events": 5, "queries": 2, "since": at(2), "where": "ring-buffer"});
+    let contents = contents(&[vec![
+        query(1, "dig", "10.0.0.1", "no-proxy"),
+        evil,
+        finding(2, "low", "observed", &[]),
+        loss,
+        summary(),
+    ]]);
+
+    let xml = junit::text(&contents, "sh -c '<&>'");
+    let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
+    let suite = &report.test_suites[0];
+    assert_eq!(suite.name.as_str(), "sh -c '<&>'");
+    // Two leaks; dig, which has none; and what was lost.
+    assert_eq!((suite.tests, suite.failures, suite.errors), (4, 2, 1));
+    assert!(
+        suite.test_cases[0].name.as_str().contains("<b>&\"'"),
+        "{xml}"
+    );
+    assert!(!xml.contains(['\u{1b}', '\u{0}', '\u{7}']), "{xml}");
+
+    let sarif: Value = serde_json::from_str(&sarif::text(&contents, "x")).unwrap();
+    let run = &sarif["runs"][0];
+    assert_eq!(run["invocations"][0]["executionSuccessful"], false);
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    assert_eq!(results[0]["properties"]["name"], name);
+    assert_eq!(
+        results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"],
+        "file:///a%20b/%C3%BC%23%3F%25"
+    );
+    assert_eq!(results[1]["level"], "note");
+}
