@@ -87,13 +87,13 @@ pub struct Form {
     /// Only this process and its descendants.
     ///
     /// May be given several times.
-    #[arg(long = "pid", help_heading = SHOWN, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long = "pid", help_heading = SHOWN, value_name = "PID", value_hint = ValueHint::Other, value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
 
     /// Only programs of this name, as Chromium or curl.
     ///
     /// May be given several times.
-    #[arg(long = "app", help_heading = SHOWN, value_name = "NAME")]
+    #[arg(long = "app", help_heading = SHOWN, value_name = "NAME", value_hint = ValueHint::Other)]
     pub apps: Vec<String>,
 }
 
@@ -122,19 +122,19 @@ pub struct Watch {
     /// Stop after this long, as 30s, 5m or 1h.
     ///
     /// The exit code is then 1 if anything leaked.
-    #[arg(long, help_heading = WATCHED, value_name = "TIME", value_parser = duration)]
+    #[arg(long, help_heading = WATCHED, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration)]
     pub duration: Option<Duration>,
 
     /// Take this port for DNS too, besides 53.
     ///
     /// May be given several times.
-    #[arg(long = "port", help_heading = WATCHED, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long = "port", help_heading = WATCHED, value_name = "PORT", value_hint = ValueHint::Other, value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
 
     /// Only this folder of the cgroup v2 hierarchy.
     ///
     /// What is below it is watched too. Without this the whole machine is.
-    #[arg(long, help_heading = WATCHED, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    #[arg(long, help_heading = WATCHED, hide_short_help = true, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroup: Option<PathBuf>,
 
     /// Keep all that is seen in a new file, for `replay`.
@@ -153,7 +153,7 @@ pub struct Watch {
     /// Room for events that wait to be read, as 512K or 32M.
     ///
     /// A power of two. More of it loses less in a flood.
-    #[arg(long, help_heading = WATCHED, hide_short_help = true, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
+    #[arg(long, help_heading = WATCHED, hide_short_help = true, value_name = "BYTES", value_hint = ValueHint::Other, default_value = "4M", value_parser = ring_size)]
     pub buffer: u32,
 }
 
@@ -190,7 +190,7 @@ pub struct Audit {
     /// Only this process and its descendants.
     ///
     /// Nothing is then said of the machine itself. May be given several times.
-    #[arg(long = "pid", help_heading = SHOWN, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long = "pid", help_heading = SHOWN, value_name = "PID", value_hint = ValueHint::Other, value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
 }
 
@@ -220,6 +220,7 @@ pub struct Explain {
     pub json: bool,
 
     /// The finding's id, as f1.
+    #[arg(value_hint = ValueHint::Other)]
     pub finding: String,
 
     /// A recording or saved JSON lines; - is standard input.

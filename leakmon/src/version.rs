@@ -41,4 +41,24 @@ mod tests {
         assert_eq!(head(Some(dirty)), format!("{NUMBER} ({dirty})"));
         assert_eq!(head(None), format!("{NUMBER} (commit unknown)"));
     }
+
+    /// git itself says which commit it is, or that there is none. The one that was built from may have changed since: then
+    /// cargo would have built it anew.
+    #[test]
+    fn the_commit_is_the_one_that_git_tells() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let head = || {
+            let output = std::process::Command::new("git")
+                .env_remove("GIT_DIR")
+                .args(["-C", root, "rev-parse", "HEAD"])
+                .output()
+                .ok()?;
+            let text = String::from_utf8(output.stdout).ok()?;
+            output.status.success().then(|| text.trim().to_owned())
+        };
+        let is_clone = std::path::Path::new(root).join(".git").exists();
+        let head = is_clone.then(head).flatten();
+        let told = commit().map(|commit| commit.split(['-', ',']).next().unwrap());
+        assert_eq!(told, head.as_deref().and_then(|hash| hash.get(..12)));
+    }
 }

@@ -92,7 +92,7 @@ fn resolvers() -> String {
         .iter()
         .any(|process| process.exe.is_none() && runs_a_program(process))
     {
-        told.push_str("; some programs cannot be looked at by this user");
+        told.push_str("; some programs could not be looked at");
     }
     told
 }
