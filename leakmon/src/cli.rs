@@ -1,14 +1,25 @@
-//! The command line.
+//! The command line: the one definition that help, completions and manual pages are made from.
+
+mod examples;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::pipeline::Filter;
+use crate::{pipeline::Filter, version};
 
-/// Tells which program leaks the names it looks up past its SOCKS proxy, and proves it.
+/// Headings of the help.
+const SHOWN: &str = "What is shown";
+const WATCHED: &str = "What is watched";
+const OUTPUT: &str = "Output";
+
+/// Tells which program leaks names past its SOCKS proxy, and proves it.
+///
+/// A program that was told to use a SOCKS proxy or tor may still look up names itself: its resolver then learns every site
+/// that it visits. leakmon names the program, the name, the resolver, the proof, and what to change.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, long_version = version::LONG.as_str(), max_term_width = 100)]
+#[command(after_long_help = examples::LEAKMON)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -19,24 +30,49 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch this machine and tell of every leak as it happens.
+    ///
+    /// Takes root, Linux 5.10 or newer and a mounted cgroup v2 hierarchy. Shows a live view on a terminal, and lines elsewhere.
+    /// Ctrl-C ends it with a summary.
+    #[command(after_long_help = examples::WATCH)]
     Watch(Watch),
-    /// Run a command, and tell what it and everything that it starts leaks.
+    /// Run a command, and tell what it and all that it starts leak.
     ///
     /// The command runs as the user who called sudo, in a cgroup of its own. The exit code is 1 if anything leaked, else the
     /// command's own; 2 also when leakmon could not do its work.
+    #[command(after_long_help = examples::RUN)]
     Run(Run),
-    /// Show what programs were told about proxies, and what will leak by it.
+    /// Show what programs were told of proxies, and what leaks by it.
     ///
     /// Loads nothing into the kernel, and needs root only for other users' programs. The exit code is 1 if anything will leak.
+    #[command(after_long_help = examples::AUDIT)]
     Audit(Audit),
-    /// Run a recording through everything behind capture, with the same output as when it was made.
+    /// Say again what a recorded watch said.
+    ///
+    /// Runs a recording through everything behind capture, with the same output as when it was made. Needs no root.
+    #[command(after_long_help = examples::REPLAY)]
     Replay(Replay),
-    /// Show the chain of one finding, with every piece of its evidence, in the order in which things happened.
+    /// Show the evidence of one finding, in the order of events.
+    ///
+    /// The chain holds what the program was told, its queries, their answers, and its requests to proxies.
+    #[command(after_long_help = examples::EXPLAIN)]
     Explain(Explain),
-    /// Make one page of what was saved: who leaked what to whom, and what to change.
+    /// Make one page of what was saved: who leaked what to whom.
+    ///
+    /// The page says when it happened, too, and what to change. It needs nothing from elsewhere, and holds private names.
+    #[command(after_long_help = examples::REPORT)]
     Report(Report),
-    /// Show what this machine offers leakmon, and how to get what is missing.
+    /// Show what this machine offers leakmon; for bug reports, too.
+    ///
+    /// Says how to get what is missing. What it prints can be pasted into a bug report as it is: no names of machines, users
+    /// or sites are in it. The exit code is 2 if leakmon cannot watch here.
+    #[command(after_long_help = examples::DOCTOR)]
     Doctor,
+    /// Print what a shell needs to complete leakmon's options.
+    #[command(after_long_help = examples::COMPLETIONS)]
+    Completions(Completions),
+    /// Print leakmon's manual page, or write all of them.
+    #[command(after_long_help = examples::MAN)]
+    Man(Man),
     /// Become the command of `run`.
     #[command(hide = true)]
     BecomeCommand(BecomeCommand),
@@ -48,19 +84,25 @@ pub struct Form {
     /// Show every query with its program, not only leaks.
     ///
     /// JSON output always holds every query, answer and proxy request.
-    #[arg(long)]
+    #[arg(long, help_heading = SHOWN)]
     pub all: bool,
 
-    /// Write one JSON object a line, as docs/events.schema.json describes.
-    #[arg(long)]
+    /// Write one JSON object a line.
+    ///
+    /// docs/events.schema.json describes them.
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Only this process and its descendants; may be given several times.
-    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Only this process and its descendants.
+    ///
+    /// May be given several times.
+    #[arg(long = "pid", help_heading = SHOWN, value_name = "PID", value_hint = ValueHint::Other, value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
 
-    /// Only programs of this name, as Chromium or curl; may be given several times.
-    #[arg(long = "app", value_name = "NAME")]
+    /// Only programs of this name, as Chromium or curl.
+    ///
+    /// May be given several times.
+    #[arg(long = "app", help_heading = SHOWN, value_name = "NAME", value_hint = ValueHint::Other)]
     pub apps: Vec<String>,
 }
 
@@ -83,16 +125,20 @@ pub struct Watch {
     #[command(flatten)]
     pub form: Form,
 
-    /// Write lines, also on a terminal, instead of the live view.
-    #[arg(long, conflicts_with = "json")]
+    /// Write lines instead of the live view.
+    #[arg(long, help_heading = OUTPUT, conflicts_with = "json")]
     pub plain: bool,
 
-    /// Stop after this long, as 30s, 5m or 1h; the exit code is then 1 if anything leaked.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Stop after this long, as 30s, 5m or 1h.
+    ///
+    /// The exit code is then 1 if anything leaked.
+    #[arg(long, help_heading = WATCHED, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Watch only this folder of the cgroup v2 hierarchy and what is below it, instead of the whole machine.
-    #[arg(long, value_name = "PATH")]
+    /// Only this folder of the cgroup v2 hierarchy.
+    ///
+    /// What is below it is watched too. Without this the whole machine is.
+    #[arg(long, help_heading = WATCHED, hide_short_help = true, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub cgroup: Option<PathBuf>,
 
     /// What is captured.
@@ -103,53 +149,71 @@ pub struct Watch {
 /// What is captured.
 #[derive(Debug, Args)]
 pub struct Capturing {
-    /// Take this port for DNS too, besides 53; may be given several times.
-    #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Take this port for DNS too, besides 53.
+    ///
+    /// May be given several times.
+    #[arg(long = "port", help_heading = WATCHED, value_name = "PORT", value_hint = ValueHint::Other, value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
 
-    /// Keep everything that is seen in a new file, for `leakmon replay`. It holds private names.
-    #[arg(long, value_name = "FILE")]
+    /// Keep all that is seen in a new file, for `replay`.
+    ///
+    /// It holds private names, and its owner alone can read it.
+    #[arg(long, help_heading = OUTPUT, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
 
-    /// Read what programs that leakmon does not know do with proxies from this file, instead of /etc/leakmon.toml and
-    /// ~/.config/leakmon/config.toml.
-    #[arg(long, value_name = "FILE")]
+    /// Read this configuration file instead of the usual ones.
+    ///
+    /// It tells what programs that leakmon does not know do with proxies. Without this, /etc/leakmon.toml and
+    /// ~/.config/leakmon/config.toml are read, where they are.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
-    /// Room for events that wait to be read, as 512K or 32M; a power of two. More of it loses less in a flood.
-    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
+    /// Room for events that wait to be read, as 512K or 32M.
+    ///
+    /// A power of two. More of it loses less in a flood.
+    #[arg(long, help_heading = WATCHED, hide_short_help = true, value_name = "BYTES", value_hint = ValueHint::Other, default_value = "4M", value_parser = ring_size)]
     pub buffer: u32,
 }
 
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Show every query with its program, not only leaks. JSON always holds them.
-    #[arg(long)]
+    /// Show every query with its program, not only leaks.
+    ///
+    /// JSON output always holds them.
+    #[arg(long, help_heading = SHOWN)]
     pub all: bool,
 
     /// The form of the report.
-    #[arg(long, value_name = "FORM", default_value = "text")]
+    #[arg(long, help_heading = OUTPUT, value_name = "FORM", default_value = "text")]
     pub format: RunFormat,
 
-    /// Write the report to this new file, and not to standard error; - is standard output. It holds private names.
-    #[arg(short, long, value_name = "FILE")]
+    /// Write the report to this new file.
+    ///
+    /// Without it the report goes to standard error; - is standard output. It holds private names.
+    #[arg(short, long, help_heading = OUTPUT, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
     /// Replace a file that is there already.
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub force: bool,
 
-    /// End the command after this long, as 30s, 5m or 1h, with all that it started.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// End the command after this long, as 30s, 5m or 1h.
+    ///
+    /// All that it started is ended with it.
+    #[arg(long, help_heading = WATCHED, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Run the command as this user, and not as the one who called sudo.
-    #[arg(long, value_name = "USER", conflicts_with = "pids")]
+    /// Run the command as this user.
+    ///
+    /// Without it, as the user who called sudo.
+    #[arg(long, help_heading = WATCHED, value_name = "USER", value_hint = ValueHint::Username, conflicts_with = "pids")]
     pub user: Option<String>,
 
-    /// Follow this process and its descendants until it ends, instead of a command; may be given several times.
-    #[arg(long = "pid", value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Follow this process until it ends, and no command.
+    ///
+    /// Its descendants are followed too. May be given several times.
+    #[arg(long = "pid", help_heading = WATCHED, value_name = "PID", value_hint = ValueHint::Other, conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
 
     /// What is captured.
@@ -157,12 +221,7 @@ pub struct Run {
     pub capturing: Capturing,
 
     /// The command with its arguments.
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required_unless_present = "pids",
-        value_name = "COMMAND"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required_unless_present = "pids", value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
@@ -207,28 +266,36 @@ pub struct BecomeCommand {
 #[derive(Debug, Args)]
 pub struct Audit {
     /// Only your own programs.
-    #[arg(long)]
+    #[arg(long, help_heading = SHOWN)]
     pub user: bool,
 
-    /// Read what programs that leakmon does not know do with proxies from this file, instead of /etc/leakmon.toml and
-    /// ~/.config/leakmon/config.toml.
-    #[arg(long, value_name = "FILE")]
+    /// Read this configuration file instead of the usual ones.
+    ///
+    /// It tells what programs that leakmon does not know do with proxies. Without this, /etc/leakmon.toml and
+    /// ~/.config/leakmon/config.toml are read, where they are.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 
     /// Programs that were told nothing, too.
-    #[arg(long)]
+    #[arg(long, help_heading = SHOWN)]
     pub all: bool,
 
-    /// Profiles and settings on disk too, whether or not a program uses them now: yours, as root those of every user.
-    #[arg(long, conflicts_with = "pids")]
+    /// Profiles and settings on disk, too.
+    ///
+    /// Whether or not a program uses them now: yours, as root those of every user.
+    #[arg(long, help_heading = SHOWN, conflicts_with = "pids")]
     pub installed: bool,
 
-    /// Write one JSON object a line, as docs/events.schema.json describes.
-    #[arg(long)]
+    /// Write one JSON object a line.
+    ///
+    /// docs/events.schema.json describes them.
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Only this process and its descendants, and nothing of the machine itself; may be given several times.
-    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Only this process and its descendants.
+    ///
+    /// Nothing is then said of the machine itself. May be given several times.
+    #[arg(long = "pid", help_heading = SHOWN, value_name = "PID", value_hint = ValueHint::Other, value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
 }
 
@@ -239,49 +306,64 @@ pub struct Replay {
     #[command(flatten)]
     pub form: Form,
 
-    /// Show it in the live view of `watch`, until q is pressed.
-    #[arg(long, conflicts_with = "json")]
+    /// Show it in the live view, until q is pressed.
+    #[arg(long, help_heading = OUTPUT, conflicts_with = "json")]
     pub tui: bool,
 
     /// The recording.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 }
 
 /// Options of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// Write one JSON object: the finding, its queries and their answers, and the requests to proxies that belong to it.
-    #[arg(long)]
+    /// Write one JSON object.
+    ///
+    /// It holds the finding, its queries and their answers, and the requests to proxies that belong to it.
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
     /// The finding's id, as f1.
+    #[arg(value_hint = ValueHint::Other)]
     pub finding: String,
 
-    /// A recording (`watch --record`) or saved JSON lines (`watch --json`); - is standard input.
+    /// A recording or saved JSON lines; - is standard input.
+    ///
+    /// `watch --record` makes recordings, and `watch --json` writes JSON lines.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 }
 
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Recordings (`watch --record`) and saved JSON lines (`watch --json`, `audit --json`); - is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    /// Recordings and saved JSON lines; - is standard input.
+    ///
+    /// `watch --record` makes recordings; `watch --json` and `audit --json` write JSON lines.
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// Write a page of HTML that needs nothing else to this file.
-    #[arg(long, value_name = "OUT", conflicts_with_all = ["output", "format"])]
+    /// Write a page of HTML to this file.
+    ///
+    /// It needs nothing else.
+    #[arg(long, help_heading = OUTPUT, value_name = "OUT", value_hint = ValueHint::FilePath, conflicts_with_all = ["output", "format"])]
     pub html: Option<PathBuf>,
 
-    /// Write to this file instead of standard output. It holds private names.
-    #[arg(short, long, value_name = "OUT")]
+    /// Write to this file instead of standard output.
+    ///
+    /// It holds private names.
+    #[arg(short, long, help_heading = OUTPUT, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
 
-    /// The form; without it the one that OUT's name ends in (.html, .md, .json; .xml is JUnit's, .sarif), and markdown for standard output.
-    #[arg(long, value_name = "FORM")]
+    /// The form of the report.
+    ///
+    /// Without it the one that OUT's name ends in (.html, .md, .json, .sarif; .xml is JUnit's), and markdown for standard output.
+    #[arg(long, help_heading = OUTPUT, value_name = "FORM")]
     pub format: Option<ReportFormat>,
 
     /// Replace a file that is there already.
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub force: bool,
 }
 
@@ -298,6 +380,34 @@ pub enum ReportFormat {
     Junit,
     /// SARIF 2.1.0: a result for each finding.
     Sarif,
+}
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    pub shell: Shell,
+}
+
+/// A shell that can complete leakmon's options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash, with its package bash-completion or without.
+    Bash,
+    /// zsh, after `compinit`.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write a page for each command to this folder.
+    ///
+    /// It is made if it is not there; pages that are there already are replaced.
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
 }
 
 /// A size that the kernel takes for a ring buffer: a power of two of at least one page
@@ -344,6 +454,31 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// The command lines of the examples: all that stands behind `leakmon` up to a pipe or a redirection.
+    #[test]
+    fn examples_are_understood() {
+        let mut leakmon = Cli::command();
+        leakmon.build();
+        let commands = std::iter::once(&leakmon).chain(leakmon.get_subcommands());
+        for command in commands.filter(|command| command.get_name() != "help") {
+            let examples = command.get_after_long_help().unwrap().to_string();
+            let mut tried = 0;
+            for line in examples
+                .lines()
+                .filter_map(|line| line.strip_prefix("    "))
+            {
+                let words = line
+                    .split([' ', '(', ')'])
+                    .skip_while(|word| *word != "leakmon")
+                    .take_while(|word| !["|", ">", "<"].contains(word) && !word.is_empty());
+                let parsed = Cli::try_parse_from(words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                tried += 1;
+            }
+            assert!(tried > 0, "{examples}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::{fs, io, path::Path};
 use crate::posture::Programs;
 
 /// The machine's configuration.
-const MACHINE: &str = "/etc/leakmon.toml";
+pub const MACHINE: &str = "/etc/leakmon.toml";
+/// The user's own, below their configuration folder.
+pub const BELOW_CONFIG: &str = "leakmon/config.toml";
 /// Most of a configuration that is read.
 const MAX_BYTES: u64 = 1024 * 1024;
 
@@ -27,10 +29,7 @@ pub fn load(named: Option<&Path>) -> anyhow::Result<Programs> {
     }
     add(&mut programs, Path::new(MACHINE))?;
     if let Some(folder) = folder() {
-        add(
-            &mut programs,
-            &Path::new(&folder).join("leakmon/config.toml"),
-        )?;
+        add(&mut programs, &Path::new(&folder).join(BELOW_CONFIG))?;
     }
     Ok(programs)
 }

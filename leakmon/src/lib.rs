@@ -19,4 +19,5 @@ pub mod report;
 pub mod saved;
 pub mod sink;
 pub mod time;
+pub mod version;
 pub mod wire;

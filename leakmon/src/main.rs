@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use leakmon::{
     cli::{Cli, Command},
-    commands::{FAILED, audit, doctor, explain, replay, report, run, watch},
+    commands::{FAILED, audit, completions, doctor, explain, man, replay, report, run, watch},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Report(args) => report::run(args),
         Command::Doctor => doctor::run(),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     result.unwrap_or_else(|error| {
         // One line, whatever went wrong: causes after their effects.

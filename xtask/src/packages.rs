@@ -19,7 +19,7 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 37] = [
+pub const PACKAGES: [Package; 40] = [
     Package {
         name: "aria2",
         programs: &["aria2c"],
@@ -87,6 +87,12 @@ pub const PACKAGES: [Package; 37] = [
         services: &[],
     },
     Package {
+        name: "fish",
+        programs: &["fish"],
+        why: "completes leakmon's options",
+        services: &[],
+    },
+    Package {
         name: "git",
         programs: &["git"],
         why: "http.proxy",
@@ -108,6 +114,12 @@ pub const PACKAGES: [Package; 37] = [
         name: "libglib2.0-bin",
         programs: &["gsettings"],
         why: "shows GNOME's settings",
+        services: &[],
+    },
+    Package {
+        name: "man-db",
+        programs: &["lexgrog", "man"],
+        why: "shows leakmon's manual pages",
         services: &[],
     },
     Package {
@@ -240,6 +252,12 @@ pub const PACKAGES: [Package; 37] = [
         name: "xz-utils",
         programs: &["xz"],
         why: "unpacks the modules of other kernels (`cargo xtask vm`)",
+        services: &[],
+    },
+    Package {
+        name: "zsh",
+        programs: &["zsh"],
+        why: "completes leakmon's options",
         services: &[],
     },
 ];

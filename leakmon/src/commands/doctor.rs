@@ -1,17 +1,14 @@
-//! `leakmon doctor`: what this machine offers, one line each, with the remedy for what is missing.
+//! `leakmon doctor`: what this machine offers, one line each, with the remedy for what is missing. It is what a bug report
+//! should hold, so nothing is told that names a machine, a user, a site or a program's arguments.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+mod facts;
+mod lookups;
+mod watching;
 
-use anyhow::Context;
+use std::process::ExitCode;
 
-use super::{CLEAN, FAILED};
-use crate::{
-    capture::{self, machine},
-    privilege,
-};
+use super::{CLEAN, FAILED, output};
+use crate::sink::printable;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +26,8 @@ enum State {
     Lesser,
     /// leakmon cannot watch.
     Missing,
+    /// Neither good nor bad: who reads the report wants to know.
+    Fact,
 }
 
 impl Check {
@@ -39,6 +38,10 @@ impl Check {
             detail: detail.into(),
         }
     }
+
+    fn fact(what: &str, detail: impl Into<String>) -> Self {
+        Self::new(what, State::Fact, detail)
+    }
 }
 
 /// Prints the lines; the exit code is 2 when leakmon could not watch here.
@@ -46,109 +49,48 @@ impl Check {
 /// # Errors
 /// When they cannot be written.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let mut checks = vec![kernel(), cgroup2(), capabilities(), tracefs(), view()];
-    checks.extend(hooks());
-    let mut out = io::stdout().lock();
-    for check in &checks {
-        let mark = match check.state {
-            State::Good => "ok",
-            State::Lesser => "note",
-            State::Missing => "MISSING",
-        };
-        match writeln!(out, "{mark:<8}{:<28}{}", check.what, check.detail) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            written => written.context("the output could not be written")?,
-        }
-    }
+    let mut checks = facts::checks();
+    checks.extend(watching::checks());
+    checks.extend(lookups::checks());
+    output::print(text(&checks).as_bytes())?;
+    eprintln!(
+        "leakmon: paste all of it into a bug report, with what you did and what you expected: no names of machines, users or \
+         sites are in it"
+    );
     let able = checks.iter().all(|check| check.state != State::Missing);
     Ok(ExitCode::from(if able { CLEAN } else { FAILED }))
 }
 
-fn kernel() -> Check {
-    let release = machine::kernel_release();
-    let (major, minor) = machine::OLDEST_KERNEL;
-    if machine::kernel_version(&release).is_some_and(|version| version >= machine::OLDEST_KERNEL) {
-        Check::new("kernel", State::Good, release)
-    } else {
-        let detail = format!("{release}: boot Linux {major}.{minor} or newer");
-        Check::new("kernel", State::Missing, detail)
+/// The lines as a block that Markdown leaves as it is.
+fn text(checks: &[Check]) -> String {
+    let mut text = String::from("```text\n");
+    for check in checks {
+        let mark = match check.state {
+            State::Good => "ok",
+            State::Lesser => "note",
+            State::Missing => "MISSING",
+            State::Fact => "info",
+        };
+        // Three of them would end the block.
+        let detail = check.detail.replace('`', "'");
+        let line = format!("{mark:<8}{:<28}{}", check.what, printable(&detail));
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
+    text.push_str("```\n");
+    text
 }
 
-fn cgroup2() -> Check {
-    match machine::cgroup2_mount() {
-        Some(path) => Check::new("cgroup v2", State::Good, path.display().to_string()),
-        None => Check::new(
-            "cgroup v2",
-            State::Missing,
-            capture::CaptureError::NoCgroup2.to_string(),
-        ),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_ends_the_block_or_its_line_early() {
+        let checks = [Check::fact("kernel", "```\n# title\u{1b}[2J")];
+        let text = text(&checks);
+        assert_eq!(text.matches("```").count(), 2, "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
-}
-
-fn capabilities() -> Check {
-    let missing = privilege::missing();
-    if missing.is_empty() {
-        Check::new("capabilities", State::Good, "all that watching takes")
-    } else {
-        let detail = format!(
-            "{}: run leakmon as the machine's root (sudo leakmon …)",
-            missing.join(", ")
-        );
-        Check::new("capabilities", State::Missing, detail)
-    }
-}
-
-fn tracefs() -> Check {
-    match machine::tracefs_mount() {
-        Some(path) => Check::new("tracefs", State::Good, path.display().to_string()),
-        None => Check::new(
-            "tracefs",
-            State::Lesser,
-            "not mounted; leakmon mounts it for itself, for a moment",
-        ),
-    }
-}
-
-fn view() -> Check {
-    let view = machine::view();
-    let detail = match (view.partial_cgroups, view.foreign_pids) {
-        (false, false) => return Check::new("view", State::Good, "the whole machine"),
-        (true, false) => "only a part of the machine's cgroups is visible",
-        (false, true) => "not the machine's first pid namespace: programs cannot be named",
-        (true, true) => {
-            "only a part of the machine's cgroups is visible, and programs cannot be named"
-        }
-    };
-    let detail = format!("{detail}; run leakmon outside the container");
-    Check::new("view", State::Lesser, detail)
-}
-
-/// Whether the kernel takes each program.
-fn hooks() -> Vec<Check> {
-    let (trials, senders) = match capture::try_hooks() {
-        Ok(tried) => tried,
-        Err(error) => return vec![Check::new("hooks", State::Missing, error.to_string())],
-    };
-    let mut checks: Vec<Check> = trials
-        .into_iter()
-        .map(|trial| match trial.result {
-            Ok(()) => Check::new(trial.hook, State::Good, "works"),
-            Err(reason) if trial.needed => Check::new(
-                trial.hook,
-                State::Missing,
-                format!("refused: {reason}; the kernel log may say why (dmesg)"),
-            ),
-            Err(reason) => Check::new(
-                trial.hook,
-                State::Lesser,
-                format!("refused: {reason}; leakmon watches without it and says what that hides"),
-            ),
-        })
-        .collect();
-    checks.push(match senders {
-        None => Check::new("senders", State::Good, "told apart on shared sockets"),
-        Some(degradation) => Check::new("senders", State::Lesser, degradation.to_string()),
-    });
-    checks
 }

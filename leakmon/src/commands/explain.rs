@@ -8,10 +8,13 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use self::chain::{Chain, Search};
-use super::{CLEAN, output::is_colored};
+use super::{
+    CLEAN,
+    output::{is_colored, written},
+};
 use crate::{
     cli,
     saved::{Saved, SavedError},
@@ -58,16 +61,6 @@ fn write(chain: &Chain, as_json: bool) -> io::Result<()> {
         words::write(&mut out, chain, is_colored())?;
     }
     out.flush()
-}
-
-/// A reader who closed the pipe wants no more: that is no error.
-fn written(result: io::Result<()>) -> anyhow::Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("the output could not be written")
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The end of what was shown as far as it goes.

@@ -1,8 +1,10 @@
 //! The subcommands, one file each.
 
 pub mod audit;
+pub mod completions;
 pub mod doctor;
 pub mod explain;
+pub mod man;
 mod output;
 pub mod replay;
 pub mod report;

@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    io::{self, BufWriter, IsTerminal, Stdout},
+    io::{self, BufWriter, IsTerminal, Stdout, Write},
 };
 
 use anyhow::Context;
@@ -30,6 +30,28 @@ pub fn is_colored() -> bool {
     io::stdout().is_terminal()
         && wants_color()
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Writes to standard output what is ready as a whole.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(text: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+/// What became of writing to standard output. A reader who closed the pipe wants no more: that is no error.
+///
+/// # Errors
+/// When it could not be written.
+pub fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("the output could not be written")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Standard output.

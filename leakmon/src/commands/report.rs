@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{CLEAN, FAILED};
+use super::{CLEAN, FAILED, output};
 use crate::{
     capture::machine,
     cli::{self, ReportFormat},
@@ -53,7 +53,7 @@ pub fn run(args: &cli::Report) -> anyhow::Result<ExitCode> {
     let text = rendered(&collector.contents(), form, &files.join(" "))?;
     match target {
         Some(target) => write_file(target, &text, args.force)?,
-        None => written(io::stdout().write_all(&text))?,
+        None => output::print(&text)?,
     }
     Ok(ExitCode::from(if whole { CLEAN } else { FAILED }))
 }
@@ -151,14 +151,4 @@ fn exists(target: &Path) -> String {
         "cannot write {}: it exists already; --force replaces it",
         target.display()
     )
-}
-
-/// A reader who closed the pipe wants no more: that is no error.
-fn written(result: io::Result<()>) -> anyhow::Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("the output could not be written")
-        }
-        _ => Ok(()),
-    }
 }
