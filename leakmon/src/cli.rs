@@ -10,6 +10,11 @@ use crate::pipeline::Filter;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
+    /// Read options, and what programs that leakmon does not know do with proxies, from this file, instead of
+    /// /etc/leakmon.toml and ~/.config/leakmon/config.toml.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -32,6 +37,8 @@ pub enum Command {
     Report(Report),
     /// Show what this machine offers leakmon, and how to get what is missing.
     Doctor,
+    /// Check, show or begin the configuration: every option can also be set by a file and by the environment.
+    Config(Config),
 }
 
 /// What is shown, and how.
@@ -94,11 +101,6 @@ pub struct Watch {
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
-    /// Read what programs that leakmon does not know do with proxies from this file, instead of /etc/leakmon.toml and
-    /// ~/.config/leakmon/config.toml.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
     /// Room for events that wait to be read, as 512K or 32M; a power of two. More of it loses less in a flood.
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub buffer: u32,
@@ -110,11 +112,6 @@ pub struct Audit {
     /// Only your own programs.
     #[arg(long)]
     pub user: bool,
-
-    /// Read what programs that leakmon does not know do with proxies from this file, instead of /etc/leakmon.toml and
-    /// ~/.config/leakmon/config.toml.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
 
     /// Programs that were told nothing, too.
     #[arg(long)]
@@ -184,6 +181,31 @@ pub struct Report {
     /// Replace a file that is there already.
     #[arg(long)]
     pub force: bool,
+}
+
+/// What is done with the configuration.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What is done.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What is done with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Tell everything that is wrong in files and variables; the exit code is then 2.
+    Check {
+        /// Files to check, whether or not leakmon would read them; without any those that it would read.
+        files: Vec<PathBuf>,
+    },
+    /// Show every option with the value that counts and where it was said, and the programs, as a file in TOML.
+    Show,
+    /// Write a file in which every option is explained and none is set.
+    Init {
+        /// A new file; without it standard output.
+        file: Option<PathBuf>,
+    },
 }
 
 /// The form of a report.

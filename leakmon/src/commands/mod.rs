@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 pub mod audit;
+pub mod config;
 pub mod doctor;
 pub mod explain;
 mod output;

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     capture::{CaptureError, Event, Options, machine, recording::Writer},
-    cli, config,
+    cli,
     live::{self, Live},
     pipeline::Pipeline,
+    posture::Programs,
     privilege,
     sink::printable,
     time::Timestamp,
@@ -37,16 +38,15 @@ const SHORTEST_RECORD: usize = size_of::<leakmon_common::ProcessEvent>() + 8;
 ///
 /// # Errors
 /// When the machine cannot be watched or the output cannot be written.
-pub fn run(args: &cli::Watch) -> anyhow::Result<ExitCode> {
+pub fn run(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the event loop could not be set up")?
-        .block_on(watch(args))
+        .block_on(watch(args, programs))
 }
 
-async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
-    let programs = config::load(args.config.as_deref())?;
+async fn watch(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode> {
     let cgroup = match &args.cgroup {
         Some(cgroup) => cgroup.clone(),
         None => machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?,

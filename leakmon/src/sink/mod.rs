@@ -8,7 +8,7 @@ mod tui;
 
 use std::io;
 
-pub use escape::printable;
+pub use escape::{is_harmful, printable};
 pub use json::Json;
 pub use lines::{Lines, Style};
 pub use tui::{Tui, is_fit, wants_color};
