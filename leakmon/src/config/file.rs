@@ -248,7 +248,7 @@ fn text(option: &Opt, value: &Value<'_>) -> Result<OsString, Wrong> {
         }
         (_, DeValue::String(text)) => text.to_string(),
         // Only what has units may be a text.
-        (Kind::Number, _) if option.built_in().iter().all(|value| is_number(value)) => {
+        (Kind::Number, _) if option.built_in().iter().all(is_number) => {
             return wrong("it is a number");
         }
         (Kind::Number, _) => return wrong("it is a number, or a text in quotes"),

@@ -112,6 +112,10 @@ impl Opt {
     pub fn help(&self) -> String {
         let help = self.arg.get_long_help().or_else(|| self.arg.get_help());
         let mut help = help.map(ToString::to_string).unwrap_or_default();
+        // clap takes it away.
+        if !help.ends_with('.') {
+            help.push('.');
+        }
         let words = self.arg.get_possible_values();
         if self.kind != Kind::Switch && !words.is_empty() {
             let words: Vec<&str> = words

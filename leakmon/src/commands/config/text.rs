@@ -16,8 +16,8 @@ pub fn template(tables: &[Table]) -> String {
     let mut text = comment(
         "leakmon's configuration. The command line counts before the environment, the environment before this file, and \
          ~/.config/leakmon/config.toml before /etc/leakmon.toml; --config FILE is read instead of both. Each option \
-         stands here with its built-in value: take the # away to change it. It is the one that the command has on its \
-         command line, and the variable at its end sets it for every command that has it.",
+         stands here with its built-in value, or with a word for the value when none is built in: take the # away and \
+         write your own. Its variable sets it for every command that has it.",
     );
     for table in tables {
         text.push('\n');
@@ -29,11 +29,8 @@ pub fn template(tables: &[Table]) -> String {
         text.push_str(&format!("[{}]\n", table.name));
         for option in &table.options {
             text.push('\n');
-            text.push_str(&comment(&format!(
-                "{} {}",
-                option.help(),
-                option.variable()
-            )));
+            text.push_str(&comment(&option.help()));
+            text.push_str(&comment(&format!("Variable: {}", option.variable())));
             let value = match value(option, &option.built_in()) {
                 Some(value) => value,
                 None => quoted(option.value_name()),
