@@ -32,6 +32,9 @@ pub enum Command {
     Report(Report),
     /// Show what this machine offers leakmon, and how to get what is missing.
     Doctor,
+    /// Show the notifications of `watch --notify`, one JSON object a line of standard input, to the user it runs as.
+    #[command(hide = true)]
+    NotifyHelper,
 }
 
 /// What is shown, and how.
@@ -93,6 +96,11 @@ pub struct Watch {
     /// Keep everything that is seen in a new file, for `leakmon replay`. It holds private names.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+
+    /// Tell of new leaks on the desktop too: to you, also when you run leakmon through sudo; when root itself runs it, to
+    /// everybody who has a session. With a value to these users, now or when they log in.
+    #[arg(long, value_name = "USER", num_args = 0.., require_equals = true, value_delimiter = ',')]
+    pub notify: Option<Vec<String>>,
 
     /// Read what programs that leakmon does not know do with proxies from this file, instead of /etc/leakmon.toml and
     /// ~/.config/leakmon/config.toml.

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use leakmon::{
     cli::{Cli, Command},
-    commands::{FAILED, audit, doctor, explain, replay, report, watch},
+    commands::{FAILED, audit, doctor, explain, notify_helper, replay, report, watch},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Report(args) => report::run(args),
         Command::Doctor => doctor::run(),
+        Command::NotifyHelper => notify_helper::run(),
     };
     result.unwrap_or_else(|error| {
         // One line, whatever went wrong: causes after their effects.

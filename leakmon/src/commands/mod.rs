@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod doctor;
 pub mod explain;
+pub mod notify_helper;
 mod output;
 pub mod replay;
 pub mod report;

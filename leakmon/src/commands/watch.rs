@@ -18,7 +18,7 @@ use crate::{
     live::{self, Live},
     pipeline::Pipeline,
     privilege,
-    sink::printable,
+    sink::{Notify, printable},
     time::Timestamp,
 };
 
@@ -68,6 +68,8 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         ring_bytes: args.buffer,
     };
     let mut live = Live::start(&options, Arc::new(programs))?;
+    // Before leakmon comes first and gives up its privileges: who shows the notifications has neither.
+    let notify = args.notify.as_deref().map(Notify::start).transpose()?;
     privilege::come_first();
     // Before privileges are given up, and not for a run that does not begin.
     let recording = args.record.as_deref().map(Writer::create).transpose()?;
@@ -82,6 +84,7 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         pipeline: Pipeline::new(args.form.filter()),
         output: Output::live(args)?,
         recording,
+        notify,
     };
     for degradation in live.degradations() {
         run.output.note(&degradation.to_string());
@@ -141,6 +144,7 @@ struct Run {
     pipeline: Pipeline,
     output: Output,
     recording: Option<Writer>,
+    notify: Option<Notify>,
 }
 
 impl Run {
@@ -150,9 +154,22 @@ impl Run {
                 recording.add(event)?;
             }
         }
-        let pipeline = &mut self.pipeline;
-        let reports = events.into_iter().flat_map(|event| pipeline.feed(event));
-        self.output.write(reports, Some(now))
+        let (pipeline, notify) = (&mut self.pipeline, &mut self.notify);
+        let reports = events
+            .into_iter()
+            .flat_map(|event| pipeline.feed(event))
+            .inspect(|report| {
+                if let Some(notify) = notify {
+                    notify.report(report);
+                }
+            });
+        let audience = self.output.write(reports, Some(now))?;
+        if let Some(notify) = &mut self.notify {
+            for trouble in notify.tick(now) {
+                self.output.say(&trouble);
+            }
+        }
+        Ok(audience)
     }
 
     fn flush_recording(&mut self) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ pub mod audit;
 mod escape;
 pub mod json;
 mod lines;
+pub mod notify;
 mod tui;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::io;
 pub use escape::printable;
 pub use json::Json;
 pub use lines::{Lines, Style};
+pub use notify::Notify;
 pub use tui::{Tui, is_fit, wants_color};
 
 use crate::{model::Report, time::Timestamp};
