@@ -94,10 +94,10 @@ impl Limiter {
             !is_due
         });
         if !self.held.is_empty() && self.may(now) {
-            let made = self.held.bubble(self.any_before);
             self.let_out.push_back(now);
+            let made = self.held.bubble(self.any_before);
             self.any_before = true;
-            for (bubble, alone) in made {
+            if let Some((bubble, alone)) = made {
                 if let Some(leak) = alone {
                     self.shown.put(leak.id, (leak.confidence, leak.severity));
                 }
