@@ -1,12 +1,13 @@
-//! A desktop session of a user whom the machine does not know: the user's bus in /run/user, a screen that nobody sees,
+//! A desktop session of a user who is known in the lab only: the user's bus in /run/user, a screen that nobody sees,
 //! and dunst, which shows notifications and keeps what it has shown.
 //!
-//! /run/user and /tmp are the session's own, in mount namespaces: nothing of it is on the machine.
+//! /run/user, /etc/passwd and /tmp are the session's own, in mount namespaces: nothing of it is on the machine.
 
 use crate::lab::Lab;
 use crate::program::Program;
 use crate::{LIMIT, wait};
 use serde_json::Value;
+use std::fs;
 use std::process::Command;
 
 /// The number of the user and of the group. No machine gives it to anybody.
@@ -25,7 +26,8 @@ pub const NEEDS: [&str; 9] = [
     "busctl",
 ];
 
-/// Every notification stays until it is closed, so that it is in the history once, as it was last.
+/// A notification stays until it is closed, so that it is in the history once, as it was last. The history holds no
+/// urgency, but these times (in seconds).
 const DUNSTRC: &str = "[global]
     history_length = 0
     stack_duplicates = false
@@ -33,11 +35,11 @@ const DUNSTRC: &str = "[global]
     markup = full
     format = \"%s\\n%b\"
 [urgency_low]
-    timeout = 0
+    timeout = 10001
 [urgency_normal]
-    timeout = 0
+    timeout = 10002
 [urgency_critical]
-    timeout = 0
+    timeout = 10003
 ";
 
 /// A place with a /run/user of its own, in which nobody is logged in.
@@ -51,10 +53,16 @@ impl<'a> Machine<'a> {
     /// Makes the place.
     #[must_use]
     pub fn new(lab: &'a Lab) -> Self {
+        let mut users = fs::read_to_string("/etc/passwd").expect("it is there");
+        users.push_str(&format!("lab:x:{USER}:{USER}::/nonexistent:/bin/sh\n"));
+        let passwd = lab.dir().join("passwd");
+        fs::write(&passwd, users).expect("a file can be written");
         let mut command = lab.command_on_machine("unshare");
         command
             .args(["--mount", "--propagation", "private", "sh", "-c"])
-            .arg("mount -t tmpfs -o mode=755 lab /run/user && echo made && exec sleep infinity");
+            // A session bus wants its user to be known.
+            .arg(r#"mount -t tmpfs -o mode=755 lab /run/user && mount --bind "$0" /etc/passwd && echo made && exec sleep infinity"#)
+            .arg(passwd);
         let holder = Program::spawn(&mut command);
         let made = wait::until_true(LIMIT, || holder.stdout.text().contains("made"));
         assert!(made, "no /run/user of its own\n{}", holder.said());
@@ -112,12 +120,13 @@ impl<'a> Machine<'a> {
         assert!(ready, "no screen\n{}", screen.said());
         let display = format!(":{}", screen.stdout.text().trim());
 
-        let config = self.lab.dir().join("dunstrc");
-        std::fs::write(&config, DUNSTRC).expect("a file can be written");
+        let config = format!("{folder}/dunstrc");
+        let seen_here = format!("/proc/{}/root{config}", self.holder.pid());
+        fs::write(seen_here, DUNSTRC).expect("a file can be written");
         let mut dunst = self.command_beside(&screen, "setpriv");
         as_user(&mut dunst, "dunst")
             .arg("-conf")
-            .arg(&config)
+            .arg(config)
             .env("DISPLAY", display);
         let session = Session {
             dunst: Program::spawn(&mut dunst),
@@ -170,8 +179,8 @@ pub struct Shown {
     pub body: String,
     /// All of it in the markup that was drawn.
     pub drawn: String,
-    /// How urgent.
-    pub urgency: String,
+    /// How urgent: 0, 1 or 2 (Desktop Notifications Specification 1.2, "Urgency Levels").
+    pub urgency: Option<i64>,
 }
 
 impl Session<'_> {
@@ -210,7 +219,10 @@ impl Session<'_> {
                     summary: text("summary"),
                     body: text("body"),
                     drawn: text("message"),
-                    urgency: text("urgency"),
+                    // In microseconds.
+                    urgency: one["timeout"]["data"]
+                        .as_i64()
+                        .map(|timeout| timeout / 1_000_000 - 10_001),
                 };
                 (one["id"]["data"].as_i64().unwrap_or_default(), shown)
             })
