@@ -69,7 +69,10 @@ async fn watch(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode
         match audience {
             Audience::Reading => {}
             Audience::Leaving => break,
-            Audience::Gone => return Ok(ExitCode::SUCCESS),
+            Audience::Gone => {
+                watching.end_notify();
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
     let ended = watching.finish()?;

@@ -146,6 +146,7 @@ impl Watching {
         events.push(Event::End(self.live.now()));
         self.take(events, self.live.now())?;
         self.flush_recording()?;
+        self.end_notify();
         self.output.close()?;
         Ok(Ended {
             leaked: self.pipeline.leaked(),
@@ -178,6 +179,19 @@ impl Watching {
             }
         }
         Ok(audience)
+    }
+
+    /// What was held back is told, whatever became of the output.
+    pub fn end_notify(&mut self) {
+        let Some(mut notify) = self.notify.take() else {
+            return;
+        };
+        notify.finish();
+        let mut troubles = notify.tick(self.live.now());
+        troubles.extend(notify.close());
+        for trouble in troubles {
+            self.output.say(&trouble);
+        }
     }
 
     fn flush_recording(&mut self) -> anyhow::Result<()> {
