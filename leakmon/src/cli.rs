@@ -21,6 +21,13 @@ const OUTPUT: &str = "Output";
 #[command(version, long_version = version::LONG.as_str(), max_term_width = 100)]
 #[command(after_long_help = examples::LEAKMON)]
 pub struct Cli {
+    /// Read this configuration file instead of the usual ones.
+    ///
+    /// It holds options, and what programs that leakmon does not know do with proxies. Without this, /etc/leakmon.toml and
+    /// ~/.config/leakmon/config.toml are read, where they are.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
+    pub config: Option<PathBuf>,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -67,6 +74,11 @@ pub enum Command {
     /// or sites are in it. The exit code is 2 if leakmon cannot watch here.
     #[command(after_long_help = examples::DOCTOR)]
     Doctor,
+    /// Check, show or begin the configuration.
+    ///
+    /// Every option of every command can also be set by a file and by a variable of the environment.
+    #[command(after_long_help = examples::CONFIG)]
+    Config(Config),
     /// Print what a shell needs to complete leakmon's options.
     #[command(after_long_help = examples::COMPLETIONS)]
     Completions(Completions),
@@ -160,13 +172,6 @@ pub struct Capturing {
     /// It holds private names, and its owner alone can read it.
     #[arg(long, help_heading = OUTPUT, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
-
-    /// Read this configuration file instead of the usual ones.
-    ///
-    /// It tells what programs that leakmon does not know do with proxies. Without this, /etc/leakmon.toml and
-    /// ~/.config/leakmon/config.toml are read, where they are.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
 
     /// Room for events that wait to be read, as 512K or 32M.
     ///
@@ -269,13 +274,6 @@ pub struct Audit {
     #[arg(long, help_heading = SHOWN)]
     pub user: bool,
 
-    /// Read this configuration file instead of the usual ones.
-    ///
-    /// It tells what programs that leakmon does not know do with proxies. Without this, /etc/leakmon.toml and
-    /// ~/.config/leakmon/config.toml are read, where they are.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-
     /// Programs that were told nothing, too.
     #[arg(long, help_heading = SHOWN)]
     pub all: bool,
@@ -365,6 +363,31 @@ pub struct Report {
     /// Replace a file that is there already.
     #[arg(long, help_heading = OUTPUT)]
     pub force: bool,
+}
+
+/// What is done with the configuration.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What is done.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What is done with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Tell everything that is wrong in files and variables; the exit code is then 2.
+    Check {
+        /// Files to check, whether or not leakmon would read them; without any those that it would read.
+        files: Vec<PathBuf>,
+    },
+    /// Show every option with the value that counts and where it was said, and the programs, as a file in TOML.
+    Show,
+    /// Write a file in which every option is explained and none is set.
+    Init {
+        /// A new file; without it standard output.
+        file: Option<PathBuf>,
+    },
 }
 
 /// The form of a report.
@@ -462,7 +485,9 @@ mod tests {
         let mut leakmon = Cli::command();
         leakmon.build();
         let commands = std::iter::once(&leakmon).chain(leakmon.get_subcommands());
-        for command in commands.filter(|command| command.get_name() != "help") {
+        for command in
+            commands.filter(|command| command.get_name() != "help" && !command.is_hide_set())
+        {
             let examples = command.get_after_long_help().unwrap().to_string();
             let mut tried = 0;
             for line in examples

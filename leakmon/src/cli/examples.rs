@@ -70,6 +70,15 @@ Examples:
   What a bug report should hold
     sudo leakmon doctor > doctor.txt";
 
+pub const CONFIG: &str = "\
+Examples:
+  What counts, and where it was said
+    leakmon config show
+  Begin a configuration of your own
+    leakmon config init ~/.config/leakmon/config.toml
+  Is it right?
+    leakmon config check";
+
 pub const COMPLETIONS: &str = "\
 Examples:
   For bash, in ~/.bashrc

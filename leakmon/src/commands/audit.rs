@@ -12,9 +12,9 @@ use anyhow::Context;
 
 use super::verdict;
 use crate::{
-    cli, config,
+    cli,
     model::{App, Machine, Process, Report, Setup},
-    posture::{Subject, View, installed, machine, posture_of},
+    posture::{Programs, Subject, View, installed, machine, posture_of},
     process::{Reader, Table, app_of},
     sink::{Json, Sink, audit},
     time::BootClock,
@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
+pub fn run(args: &cli::Audit, programs: &Programs) -> anyhow::Result<ExitCode> {
     let own = rustix::process::getuid();
     let only_own = args.user || !own.is_root();
     if !own.is_root() && !args.user {
@@ -32,7 +32,6 @@ pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
             "leakmon: not root: only your own programs are looked at (--user says so and silences this line)"
         );
     }
-    let programs = config::load(args.config.as_deref())?;
     let clock = BootClock::now();
     let now = clock.wall_now();
     let mut setups = Vec::new();
@@ -42,7 +41,7 @@ pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
         let posture = posture_of(&Subject {
             process: &first,
             view: &view,
-            programs: &programs,
+            programs,
         });
         // One that ended meanwhile is not there any more.
         if view.is_open() && (args.all || !posture.is_empty()) {
@@ -62,7 +61,7 @@ pub fn run(args: &cli::Audit) -> anyhow::Result<ExitCode> {
             installed::users(disk)
         };
         for user in &users {
-            setups.extend(installed::setups(disk, user, &programs, args.all, now));
+            setups.extend(installed::setups(disk, user, programs, args.all, now));
         }
     }
     // Who asks for some processes asks for nothing else.

@@ -29,7 +29,8 @@ const EXIT_STATUS: [(&str, &str); 3] = [
 ];
 
 /// Variables that leakmon reads besides those of options.
-const VARIABLES: [(&str, &str); 3] = [
+const VARIABLES: [(&str, &str); 4] = [
+    ("LEAKMON_CONFIG", "Stands for --config."),
     (
         "LEAKMON_LOG",
         "What leakmon tells of itself on standard error: error, warn (the default), info, debug or trace, also for one part \
@@ -99,7 +100,7 @@ fn page(command: &Command, leakmon: &Command) -> io::Result<(String, Vec<u8>)> {
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
     let is_leakmon = command.get_name() == leakmon.get_name();
-    if is_leakmon {
+    if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
     let mut rest = Roff::new();
@@ -111,11 +112,14 @@ fn page(command: &Command, leakmon: &Command) -> io::Result<(String, Vec<u8>)> {
         add_item(&mut rest, code, meaning);
     }
     rest.control("SH", ["ENVIRONMENT"]);
-    for arg in command.get_arguments() {
-        if let (Some(variable), Some(option)) = (arg.get_env(), arg.get_long()) {
-            let variable = variable.to_string_lossy();
-            add_item(&mut rest, &variable, &format!("Stands for --{option}."));
-        }
+    let tables = config::tables();
+    let table = tables.iter().find(|table| table.name == command.get_name());
+    for option in table.iter().flat_map(|table| &table.options) {
+        add_item(
+            &mut rest,
+            &option.variable(),
+            &format!("Stands for --{}, where that is not given.", option.key),
+        );
     }
     for (variable, meaning) in VARIABLES {
         add_item(&mut rest, variable, meaning);

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     capture::{CaptureError, machine, recording::Writer},
-    cli, privilege,
+    cli,
+    posture::Programs,
+    privilege,
     sink::printable,
 };
 
@@ -23,15 +25,15 @@ use crate::{
 ///
 /// # Errors
 /// When the machine cannot be watched or the output cannot be written.
-pub fn run(args: &cli::Watch) -> anyhow::Result<ExitCode> {
+pub fn run(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the event loop could not be set up")?
-        .block_on(watch(args))
+        .block_on(watch(args, programs))
 }
 
-async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
+async fn watch(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode> {
     let cgroup = match &args.cgroup {
         Some(cgroup) => cgroup.clone(),
         None => machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?,
@@ -39,7 +41,7 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     check_pids(&args.form.pids)?;
     // Signals are caught before anything is attached, so that none is missed.
     let mut signals = Signals::new()?;
-    let live = attach(&args.capturing, &cgroup, true)?;
+    let live = attach(&args.capturing, programs, &cgroup, true)?;
     // Before privileges are given up, and not for a run that does not begin.
     let recording = args.capturing.record.as_deref();
     let recording = recording.map(Writer::create).transpose()?;

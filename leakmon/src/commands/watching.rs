@@ -7,9 +7,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use super::output::{Audience, Output};
 use crate::{
     capture::{Degradation, Event, Options, recording::Writer},
-    cli, config,
+    cli,
     live::{self, Live},
     pipeline::{Filter, Pipeline},
+    posture::Programs,
     sink::printable,
     time::Timestamp,
 };
@@ -41,9 +42,13 @@ pub struct Watching {
 /// when there can be any.
 ///
 /// # Errors
-/// When the configuration cannot be read or the machine cannot be watched.
-pub fn attach(args: &cli::Capturing, cgroup: &Path, any_older: bool) -> anyhow::Result<Live> {
-    let programs = config::load(args.config.as_deref())?;
+/// When the machine cannot be watched.
+pub fn attach(
+    args: &cli::Capturing,
+    programs: Programs,
+    cgroup: &Path,
+    any_older: bool,
+) -> anyhow::Result<Live> {
     let mut ports = args.ports.clone();
     ports.push(DNS_PORT);
     let options = Options {

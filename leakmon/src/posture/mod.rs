@@ -27,7 +27,7 @@ mod watcher;
 pub use bypass::{Bypass, Language};
 pub use forwarder::is_resolver;
 pub use observed::Observed;
-pub use programs::{ConfigFault, Program, Programs};
+pub use programs::{KEY as PROGRAM, Program, Programs};
 pub use proxy::without_password;
 pub use told::{Posture, Route, Told};
 pub use view::{Fault, View};

@@ -9,7 +9,10 @@ use toml::{
 };
 
 use super::proxy::Written;
-use crate::model::{Process, ProxySetting, Resolves};
+use crate::{
+    config::{Document, Fault, Place, nearest},
+    model::{Process, ProxySetting, Resolves},
+};
 
 /// The schemes of which a table may speak.
 const SCHEMES: [&str; 7] = [
@@ -49,6 +52,8 @@ pub struct Program {
     pub ignores: Vec<String>,
     /// What to change.
     pub advice: Option<String>,
+    /// Where it was described.
+    pub place: Option<Place>,
 }
 
 /// What a program makes of a proxy as written.
@@ -104,18 +109,6 @@ pub struct Programs {
     pub programs: Vec<Program>,
 }
 
-/// What is wrong with a configuration file, in one line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}, line {line}: {what}")]
-pub struct ConfigFault {
-    /// The file.
-    pub path: String,
-    /// The line, the first is 1.
-    pub line: usize,
-    /// What is wrong, and what would be right.
-    pub what: String,
-}
-
 impl Programs {
     /// The programs that leakmon knows itself.
     #[must_use]
@@ -123,12 +116,55 @@ impl Programs {
         &BUILT_IN
     }
 
-    /// Reads a configuration file.
+    /// Reads a text that holds programs and nothing else.
     ///
     /// # Errors
-    /// When it is no TOML, or has a key or a value that means nothing.
-    pub fn parse(text: &str, path: &str) -> Result<Self, ConfigFault> {
-        Parser { text, path }.file()
+    /// When it is no TOML, or has a key or a value that means nothing: the first fault.
+    pub fn parse(text: &str, path: &str) -> Result<Self, Fault> {
+        let document = Document { text, path };
+        let table = document.table()?;
+        let mut programs = Self::default();
+        let mut faults = Vec::new();
+        for (key, value) in table.get_ref() {
+            if key.get_ref() == KEY {
+                programs = Self::read(document, key.span().start, value, &mut faults);
+            } else {
+                let at = key.span().start;
+                faults.push(Parser { document }.unknown(at, key.get_ref(), &[KEY]));
+            }
+        }
+        match faults.into_iter().min_by_key(Fault::line) {
+            Some(fault) => Err(fault),
+            None => Ok(programs),
+        }
+    }
+
+    /// Reads the value of the key `program`, which is at this offset, of a configuration file.
+    #[must_use]
+    pub fn read(
+        document: Document<'_>,
+        at: usize,
+        value: &Spanned<DeValue<'_>>,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
+        let mut programs = Self::default();
+        let DeValue::Array(tables) = value.get_ref() else {
+            faults.push(document.fault(
+                at,
+                "write [[program]] with two brackets: there may be several",
+            ));
+            return programs;
+        };
+        for value in tables.iter() {
+            let start = value.span().start;
+            if let DeValue::Table(table) = value.get_ref() {
+                let program = Parser { document }.program(start, table, faults);
+                programs.programs.push(program);
+            } else {
+                faults.push(document.fault(start, "a program is a table"));
+            }
+        }
+        programs
     }
 
     /// Adds those of another file, which count instead of those of the same name here.
@@ -220,10 +256,12 @@ pub fn script<'a>(program: &str, arguments: &'a [String]) -> Option<Named<'a>> {
     None
 }
 
-/// Reads one configuration file.
+/// The key of programs in a configuration file.
+pub const KEY: &str = "program";
+
+/// Reads one program.
 struct Parser<'a> {
-    text: &'a str,
-    path: &'a str,
+    document: Document<'a>,
 }
 
 type Value<'i> = Spanned<DeValue<'i>>;
@@ -245,90 +283,75 @@ const KEYS: [&str; 12] = [
 ];
 
 impl Parser<'_> {
-    fn fault(&self, at: usize, what: impl Into<String>) -> ConfigFault {
-        let before = self.text.as_bytes().iter().take(at);
-        ConfigFault {
-            path: self.path.to_owned(),
-            line: 1 + before.filter(|&&byte| byte == b'\n').count(),
-            what: what.into(),
-        }
+    fn fault(&self, at: usize, what: impl Into<String>) -> Fault {
+        self.document.fault(at, what)
     }
 
-    fn file(&self) -> Result<Programs, ConfigFault> {
-        let table = DeTable::parse(self.text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            self.fault(
-                at,
-                format!("this is no TOML: {}", error.message().replace('\n', " ")),
-            )
-        })?;
-        let mut programs = Programs::default();
-        for (key, value) in table.get_ref() {
-            if key.get_ref() != "program" {
-                return Err(self.unknown(key.span().start, key.get_ref(), &["program"]));
-            }
-            let DeValue::Array(tables) = value.get_ref() else {
-                return Err(self.fault(
-                    key.span().start,
-                    "write [[program]] with two brackets: there may be several",
-                ));
-            };
-            for value in tables.iter() {
-                let DeValue::Table(table) = value.get_ref() else {
-                    return Err(self.fault(value.span().start, "a program is a table"));
-                };
-                programs
-                    .programs
-                    .push(self.program(value.span().start, table)?);
-            }
-        }
-        Ok(programs)
-    }
-
-    fn program(&self, at: usize, table: &DeTable<'_>) -> Result<Program, ConfigFault> {
-        let mut program = Program::default();
+    fn program(&self, at: usize, table: &DeTable<'_>, faults: &mut Vec<Fault>) -> Program {
+        let mut program = Program {
+            place: Some(self.document.place(at)),
+            ..Program::default()
+        };
+        let before = faults.len();
         for (key, value) in table {
-            let name: &str = key.get_ref();
-            match name {
-                "name" => program.names = self.strings(name, value)?,
-                "proxy-options" => program.proxy_options = self.options(name, value)?,
-                "bypass-options" => program.bypass_options = self.options(name, value)?,
-                "direct-options" => program.direct_options = self.options(name, value)?,
-                "environment" => program.environment = self.strings(name, value)?,
-                "no-proxy" => program.no_proxy = self.strings(name, value)?,
-                "default-scheme" => {
-                    program.default_scheme = Some(self.scheme(self.string(name, value)?, value)?);
-                }
-                "default-port" => program.default_port = Some(self.port(value)?),
-                "resolves-itself" => program.resolves_itself = self.schemes(name, value)?,
-                "leaves-names" => program.leaves_names = self.schemes(name, value)?,
-                "ignores" => program.ignores = self.schemes(name, value)?,
-                "advice" => program.advice = Some(self.string(name, value)?.to_owned()),
-                _ => return Err(self.unknown(key.span().start, name, &KEYS)),
+            let at = key.span().start;
+            if let Err(fault) = self.key(&mut program, at, key.get_ref(), value) {
+                faults.push(fault);
             }
+        }
+        // Of a program with a wrong key no more is known.
+        if faults.len() > before {
+            return program;
         }
         if program.names.is_empty() {
-            return Err(self.fault(
+            faults.push(self.fault(
                 at,
                 "a program needs `name`: the file name of its executable",
             ));
         }
         for scheme in &program.resolves_itself {
             if program.leaves_names.contains(scheme) {
-                return Err(self.fault(
+                faults.push(self.fault(
                     at,
                     format!("`{scheme}` is both in `resolves-itself` and in `leaves-names`"),
                 ));
             }
         }
-        Ok(program)
+        program
     }
 
-    fn unknown(&self, at: usize, key: &str, known: &[&str]) -> ConfigFault {
+    fn key(
+        &self,
+        program: &mut Program,
+        at: usize,
+        name: &str,
+        value: &Value<'_>,
+    ) -> Result<(), Fault> {
+        match name {
+            "name" => program.names = self.strings(name, value)?,
+            "proxy-options" => program.proxy_options = self.options(name, value)?,
+            "bypass-options" => program.bypass_options = self.options(name, value)?,
+            "direct-options" => program.direct_options = self.options(name, value)?,
+            "environment" => program.environment = self.strings(name, value)?,
+            "no-proxy" => program.no_proxy = self.strings(name, value)?,
+            "default-scheme" => {
+                program.default_scheme = Some(self.scheme(self.string(name, value)?, value)?);
+            }
+            "default-port" => program.default_port = Some(self.port(value)?),
+            "resolves-itself" => program.resolves_itself = self.schemes(name, value)?,
+            "leaves-names" => program.leaves_names = self.schemes(name, value)?,
+            "ignores" => program.ignores = self.schemes(name, value)?,
+            "advice" => program.advice = Some(self.string(name, value)?.to_owned()),
+            _ => return Err(self.unknown(at, name, &KEYS)),
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, at: usize, key: &str, known: &[&str]) -> Fault {
         self.fault(at, format!("unknown key `{key}`{}", nearest(key, known)))
     }
 
-    fn string<'v>(&self, key: &str, value: &'v Value<'_>) -> Result<&'v str, ConfigFault> {
+    fn string<'v>(&self, key: &str, value: &'v Value<'_>) -> Result<&'v str, Fault> {
         match value.get_ref() {
             DeValue::String(text) => Ok(text),
             _ => Err(self.fault(value.span().start, format!("`{key}` is a text in quotes"))),
@@ -336,7 +359,7 @@ impl Parser<'_> {
     }
 
     /// A list of texts, or a single one.
-    fn strings(&self, key: &str, value: &Value<'_>) -> Result<Vec<String>, ConfigFault> {
+    fn strings(&self, key: &str, value: &Value<'_>) -> Result<Vec<String>, Fault> {
         let wrong = |value: &Value<'_>| {
             self.fault(
                 value.span().start,
@@ -353,7 +376,7 @@ impl Parser<'_> {
         }
     }
 
-    fn options(&self, key: &str, value: &Value<'_>) -> Result<Vec<String>, ConfigFault> {
+    fn options(&self, key: &str, value: &Value<'_>) -> Result<Vec<String>, Fault> {
         let options = self.strings(key, value)?;
         match options.iter().find(|option| !option.starts_with('-')) {
             Some(option) => Err(self.fault(
@@ -364,7 +387,7 @@ impl Parser<'_> {
         }
     }
 
-    fn scheme(&self, scheme: &str, value: &Value<'_>) -> Result<String, ConfigFault> {
+    fn scheme(&self, scheme: &str, value: &Value<'_>) -> Result<String, Fault> {
         if SCHEMES.contains(&scheme) {
             return Ok(scheme.to_owned());
         }
@@ -372,7 +395,7 @@ impl Parser<'_> {
         Err(self.fault(value.span().start, what))
     }
 
-    fn schemes(&self, key: &str, value: &Value<'_>) -> Result<Vec<String>, ConfigFault> {
+    fn schemes(&self, key: &str, value: &Value<'_>) -> Result<Vec<String>, Fault> {
         let schemes = self.strings(key, value)?;
         schemes
             .iter()
@@ -380,9 +403,9 @@ impl Parser<'_> {
             .collect()
     }
 
-    fn port(&self, value: &Value<'_>) -> Result<u16, ConfigFault> {
+    fn port(&self, value: &Value<'_>) -> Result<u16, Fault> {
         match value.get_ref() {
-            DeValue::Integer(number) => number.to_string().parse().ok(),
+            DeValue::Integer(number) => u16::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
         }
         .ok_or_else(|| {
@@ -391,19 +414,6 @@ impl Parser<'_> {
                 "`default-port` is a number from 0 to 65535",
             )
         })
-    }
-}
-
-/// The nearest right word, or all of them when none is near.
-fn nearest(wrong: &str, known: &[&str]) -> String {
-    let near = known
-        .iter()
-        .map(|&word| (strsim::damerau_levenshtein(wrong, word), word))
-        .min()
-        .filter(|&(distance, word)| distance * 2 <= word.len());
-    match near {
-        Some((_, word)) => format!(": did you mean `{word}`?"),
-        None => format!("; there is {}", known.join(", ")),
     }
 }
 

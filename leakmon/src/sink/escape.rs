@@ -22,7 +22,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// Control characters (C0, DEL, C1), line and paragraph separators, and the format characters that reorder, join or
 /// hide (Unicode Standard chapters 23.1, 23.2 and 23.9).
-fn is_harmful(c: char) -> bool {
+#[must_use]
+pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(
             u32::from(c),

@@ -9,7 +9,7 @@ mod tui;
 
 use std::io;
 
-pub use escape::printable;
+pub use escape::{is_harmful, printable};
 pub use json::Json;
 pub use lines::{Lines, Style};
 pub use page::Page;

@@ -34,6 +34,7 @@ use crate::{
     capture::{CaptureError, machine, recording::Writer},
     cli,
     pipeline::Filter,
+    posture::Programs,
     privilege,
     sink::printable,
 };
@@ -49,21 +50,21 @@ const BY_SIGNAL: i32 = 128;
 ///
 /// # Errors
 /// When the command cannot be started or watched, or the report cannot be written.
-pub fn run(args: &cli::Run) -> anyhow::Result<ExitCode> {
+pub fn run(args: &cli::Run, programs: Programs) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the event loop could not be set up")?
         .block_on(async {
             if args.command.is_empty() {
-                follow(args).await
+                follow(args, programs).await
             } else {
-                command(args).await
+                command(args, programs).await
             }
         })
 }
 
-async fn command(args: &cli::Run) -> anyhow::Result<ExitCode> {
+async fn command(args: &cli::Run, programs: Programs) -> anyhow::Result<ExitCode> {
     let invoker = invoker::find(args.user.as_deref())?;
     start::check(&args.command, invoker.as_ref())?;
     let mount = machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?;
@@ -75,6 +76,7 @@ async fn command(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let whole = place::resolver_runs();
     let live = attach(
         &args.capturing,
+        programs,
         if whole { &mount } else { place.path() },
         whole,
     )?;
@@ -248,7 +250,7 @@ impl Course {
 }
 
 /// Follows processes that run already.
-async fn follow(args: &cli::Run) -> anyhow::Result<ExitCode> {
+async fn follow(args: &cli::Run, programs: Programs) -> anyhow::Result<ExitCode> {
     check_pids(&args.pids)?;
     let running: Vec<_> = args.pids.iter().filter_map(|&pid| begun(pid)).collect();
     let mount = machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?;
@@ -256,7 +258,7 @@ async fn follow(args: &cli::Run) -> anyhow::Result<ExitCode> {
     let invoker = invoker::find(None)?;
     let target = report::Target::open(args, invoker.as_ref())?;
     let caught = Caught::new()?;
-    let live = attach(&args.capturing, &mount, true)?;
+    let live = attach(&args.capturing, programs, &mount, true)?;
     let recording = args.capturing.record.as_deref();
     let recording = recording.map(Writer::create).transpose()?;
     privilege::come_first();
