@@ -128,13 +128,18 @@ fn every_command_line_on_the_pages_works() {
     let mut faults = elsewhere(&pages);
     let desk = Desk::set_up(&lab);
     let sittings = Mutex::new(sittings(&pages));
-    let next = || sittings.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = || {
+        sittings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
     let sit = || {
         let mut faults = Vec::new();
         while let Some(sitting) = next() {
             let folder = desk.folder();
             for command in sitting.commands {
-                if let Err(fault) = desk.type_in(&folder, &command.text) {
+                if let Err(fault) = desk.type_in(&folder, command) {
                     faults.push(told(sitting.page, command.line, &command.text, &fault));
                 }
             }
@@ -159,7 +164,8 @@ fn told(page: &Page, line: usize, what: &str, fault: &str) -> String {
 
 /// What is to be typed: of each page the blocks in their order, and each other command line once, in a folder of its own.
 fn sittings(pages: &[Page]) -> VecDeque<Sitting<'_>> {
-    let is_here = |command: &&CommandLine| ELSEWHERE.iter().all(|other| other.command != command.text);
+    let is_here =
+        |command: &&CommandLine| ELSEWHERE.iter().all(|other| other.command != command.text);
     let mut sittings = VecDeque::new();
     let mut typed = BTreeSet::new();
     for page in pages {
@@ -182,13 +188,22 @@ fn sittings(pages: &[Page]) -> VecDeque<Sitting<'_>> {
 /// What is wrong with the list of command lines that something else runs.
 fn elsewhere(pages: &[Page]) -> Vec<String> {
     let mut faults = Vec::new();
-    for Elsewhere { command, file, words } in ELSEWHERE {
+    for Elsewhere {
+        command,
+        file,
+        words,
+    } in ELSEWHERE
+    {
         let mut commands = pages.iter().flat_map(|page| &page.commands);
         if !commands.any(|other| other.text == *command) {
-            faults.push(format!("no page says `{command}` any more: take it out of ELSEWHERE"));
+            faults.push(format!(
+                "no page says `{command}` any more: take it out of ELSEWHERE"
+            ));
         }
         if !fs::read_to_string(pages::root().join(file)).is_ok_and(|text| text.contains(words)) {
-            faults.push(format!("`{command}` is said to be run by {file}, which does not say `{words}`"));
+            faults.push(format!(
+                "`{command}` is said to be run by {file}, which does not say `{words}`"
+            ));
         }
     }
     faults
@@ -210,7 +225,8 @@ fn blocks_of_data_are_what_they_claim() {
                     let file = lab.dir().join("documented.toml");
                     fs::write(&file, &block.text).expect("a file can be written");
                     let mut command = lab.command_on_machine(leakmon::binary());
-                    let finished = Program::spawn(command.args(CHECK_CONFIGURATION).arg(file)).finish(LIMIT);
+                    let finished =
+                        Program::spawn(command.args(CHECK_CONFIGURATION).arg(file)).finish(LIMIT);
                     (finished.status.code() == Some(2)).then_some(finished.stderr)
                 }
                 _ => None,
@@ -269,7 +285,11 @@ fn every_option_is_told_of() {
     let pages = pages::all();
     // The changelog is about versions: it does not explain.
     let explains = |page: &&Page| page.path != Path::new("CHANGELOG.md");
-    let text: String = pages.iter().filter(explains).map(|page| page.text.as_str()).collect();
+    let text: String = pages
+        .iter()
+        .filter(explains)
+        .map(|page| page.text.as_str())
+        .collect();
     let mut missing = String::new();
     for subcommand in subcommands() {
         for option in options(&help(&[&subcommand])) {
@@ -278,7 +298,10 @@ fn every_option_is_told_of() {
             }
         }
     }
-    assert!(missing.is_empty(), "no page names these options:\n{missing}");
+    assert!(
+        missing.is_empty(),
+        "no page names these options:\n{missing}"
+    );
 }
 
 fn help(args: &[&str]) -> String {
@@ -313,7 +336,8 @@ fn options(help: &str) -> Vec<String> {
             _ => line,
         };
         let name = line.split([' ', '=', '[']).next()?;
-        (name.starts_with("--") && !["--help", "--version"].contains(&name)).then(|| name.to_owned())
+        (name.starts_with("--") && !["--help", "--version"].contains(&name))
+            .then(|| name.to_owned())
     });
     names.collect()
 }

@@ -199,7 +199,11 @@ fn a_page_is_taken_apart() {
         ## Two words\n## Two words\n| `cargo a` |\n|---|\n| [a](b.md#c) |\n\n```sh\n# nothing\none \\\n  two\n\n\
         three\n```\n\n```\n$ four\nfour's output\n```\n\n```json\n{}\n```\n";
     let page = Page::parse("page.md".into(), text.to_owned());
-    let commands: Vec<_> = page.commands.iter().map(|c| (c.line, c.text.as_str(), c.in_block)).collect();
+    let commands: Vec<_> = page
+        .commands
+        .iter()
+        .map(|c| (c.line, c.text.as_str(), c.in_block))
+        .collect();
     let expected = [
         (1, "leakmon run", false),
         (3, "leakmon watch", false),
@@ -210,8 +214,17 @@ fn a_page_is_taken_apart() {
         (20, "four", true),
     ];
     assert_eq!(commands, expected);
-    assert_eq!(page.anchors, ["leakmon-run-twice", "two-words", "two-words-1"]);
-    assert_eq!((page.links[0].line, page.links[0].text.as_str()), (9, "b.md#c"));
+    assert_eq!(
+        page.anchors,
+        ["leakmon-run-twice", "two-words", "two-words-1"]
+    );
+    assert_eq!(
+        (page.links[0].line, page.links[0].text.as_str()),
+        (9, "b.md#c")
+    );
     let json = page.blocks.iter().find(|block| block.language == "json");
-    assert_eq!(json.map(|block| (block.line, block.text.as_str())), Some((25, "{}\n")));
+    assert_eq!(
+        json.map(|block| (block.line, block.text.as_str())),
+        Some((25, "{}\n"))
+    );
 }
