@@ -3,7 +3,7 @@
 //! The lab's example `demo` runs Chromium over tor's SOCKS4 port under `leakmon watch` on a terminal, and prints that
 //! terminal's screen. Each cell has its place in the picture, whatever the widths of the reader's fonts are.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::num::NonZeroU16;
@@ -33,7 +33,7 @@ const COLUMNS: NonZeroU16 = NonZeroU16::new(100).unwrap();
 
 /// Size of a cell. The fonts below are 0.6 times as wide as high, and `textLength` moves every other to these places.
 const CELL: (f32, f32) = (8.4, 18.0);
-const FONT: &str = "14px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace";
+const FONT: &str = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace";
 /// Room around the screen, and above it for the frame's title.
 const MARGIN: f32 = 14.0;
 const FRAME: f32 = 32.0;
@@ -63,19 +63,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         println!("{PICTURE} says what leakmon says");
         return Ok(ExitCode::SUCCESS);
     }
-    let list = |words: Vec<&String>| {
-        words
-            .into_iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
     println!(
         "{PICTURE} is not what leakmon shows: run `cargo xtask picture`\nnot shown any more: {}\nnew: {}",
-        list(old.difference(&new).collect()),
-        list(new.difference(&old).collect())
+        beyond(&old, &new),
+        beyond(&new, &old)
     );
     Ok(ExitCode::FAILURE)
+}
+
+/// The words that are oftener in the one than in the other.
+fn beyond(one: &BTreeMap<String, usize>, other: &BTreeMap<String, usize>) -> String {
+    let more = one
+        .iter()
+        .filter(|(word, count)| other.get(*word).is_none_or(|there| there < count));
+    more.map(|(word, _)| word.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Runs the example and gives what it prints.
@@ -116,14 +119,17 @@ fn screen(lines: &str) -> Result<Screen> {
     Ok(screen)
 }
 
-/// The words of a picture that do not differ from run to run: without numbers, times, units and bars.
-fn words(picture: &str) -> BTreeSet<String> {
+/// The words of a picture that do not differ from run to run, and how often they are there: without numbers, times, units
+/// and bars.
+fn words(picture: &str) -> BTreeMap<String, usize> {
     let texts = picture.lines().filter(|line| line.starts_with("<text"));
     let shown = texts.filter_map(|line| line.split(['<', '>']).nth(2));
     let all = shown.flat_map(|text| text.split(|c: char| !c.is_alphabetic()));
-    all.filter(|word| word.chars().count() > 2 && !VARYING.contains(word))
-        .map(str::to_owned)
-        .collect()
+    let mut words = BTreeMap::new();
+    for word in all.filter(|word| word.chars().count() > 2 && !VARYING.contains(word)) {
+        *words.entry(word.to_owned()).or_default() += 1;
+    }
+    words
 }
 
 /// The first line's word for what leakmon says when it starts, which is of the machine.
@@ -253,8 +259,8 @@ fn draw(screen: &Screen) -> String {
     let height = f32::from(rows) * CELL.1 + FRAME + MARGIN;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" shape-rendering=\"crispEdges\" viewBox=\"0 0 {width:.1} {height:.1}\" width=\"{width:.1}\" \
-         height=\"{height:.1}\">\n<title>{TITLE}: Chromium resolves page.example itself, past tor</title>\n\
-         <style>text {{ font: {FONT}; white-space: pre }}</style>\n\
+         height=\"{height:.1}\">\n<title>{TITLE}: Chromium resolved page.example itself, past its proxy</title>\n\
+         <style>text {{ font-family: {FONT}; font-size: 14px; white-space: pre }}</style>\n\
          <g shape-rendering=\"auto\">\n\
          <rect x=\"0.5\" y=\"0.5\" width=\"{:.1}\" height=\"{:.1}\" rx=\"8\" fill=\"{GROUND}\" stroke=\"#4c566a\"/>\n",
         width - 1.0,
@@ -380,6 +386,6 @@ mod tests {
         // The frame's, two of the selected row, a line of two cells, and a bar.
         assert_eq!(svg.matches("<rect").count(), 5, "{svg}");
         let shown = ["LEAK", "leakmon", "sudo", "watch"].map(str::to_owned);
-        assert_eq!(words(&svg), BTreeSet::from(shown));
+        assert_eq!(words(&svg), BTreeMap::from(shown.map(|word| (word, 1))));
     }
 }
