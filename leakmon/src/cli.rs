@@ -186,7 +186,7 @@ pub struct Run {
     /// Show every query with its program, not only leaks.
     ///
     /// JSON output always holds them.
-    #[arg(long, help_heading = SHOWN)]
+    #[arg(long, help_heading = OUTPUT)]
     pub all: bool,
 
     /// The form of the report.
@@ -200,7 +200,7 @@ pub struct Run {
     pub output: Option<PathBuf>,
 
     /// Replace a file that is there already.
-    #[arg(long, help_heading = OUTPUT)]
+    #[arg(long, help_heading = OUTPUT, hide_short_help = true)]
     pub force: bool,
 
     /// End the command after this long, as 30s, 5m or 1h.
@@ -212,7 +212,7 @@ pub struct Run {
     /// Run the command as this user.
     ///
     /// Without it, as the user who called sudo.
-    #[arg(long, help_heading = WATCHED, value_name = "USER", value_hint = ValueHint::Username, conflicts_with = "pids")]
+    #[arg(long, help_heading = WATCHED, hide_short_help = true, value_name = "USER", value_hint = ValueHint::Username, conflicts_with = "pids")]
     pub user: Option<String>,
 
     /// Follow this process until it ends, and no command.

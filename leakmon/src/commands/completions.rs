@@ -2,18 +2,21 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::{generate, shells};
 
 use super::{CLEAN, output};
-use crate::cli::{Cli, Completions, Shell};
+use crate::{
+    cli::{Cli, Completions, Shell},
+    version,
+};
 
 /// Prints a shell's script.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn run(args: &Completions) -> anyhow::Result<ExitCode> {
-    let mut command = Cli::command();
+    let mut command = shown(&Cli::command());
     // Not straight to standard output: the generator panics when that is closed.
     let mut script = Vec::new();
     match args.shell {
@@ -23,4 +26,13 @@ pub fn run(args: &Completions) -> anyhow::Result<ExitCode> {
     }
     output::print(&script)?;
     Ok(ExitCode::from(CLEAN))
+}
+
+/// leakmon's command line without the commands that it keeps for itself: fish would offer them.
+fn shown(command: &Command) -> Command {
+    let commands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    Command::new("leakmon")
+        .version(version::NUMBER)
+        .args(command.get_arguments())
+        .subcommands(commands)
 }

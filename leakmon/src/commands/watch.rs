@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     output::{Audience, Output},
     verdict,
-    watching::{Watching, attach, until},
+    watching::{Watching, attach, tell_degradations, until},
 };
 use crate::{
     capture::{CaptureError, machine, recording::Writer},
@@ -41,13 +41,14 @@ async fn watch(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode
     check_pids(&args.form.pids)?;
     // Signals are caught before anything is attached, so that none is missed.
     let mut signals = Signals::new()?;
-    let live = attach(&args.capturing, programs, &cgroup, true)?;
+    let live = attach(&args.capturing, programs, &cgroup)?;
     // Before privileges are given up, and not for a run that does not begin.
     let recording = args.capturing.record.as_deref();
     let recording = recording.map(Writer::create).transpose()?;
     privilege::come_first();
     privilege::drop_unneeded(&[])
         .map_err(|reason| anyhow::anyhow!("privileges could not be given up: {reason}"))?;
+    tell_degradations(&live, true);
     announce(args, &cgroup.display().to_string());
 
     let output = Output::live(args)?;

@@ -6,7 +6,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::output::{Audience, Output};
 use crate::{
-    capture::{Degradation, Event, Options, recording::Writer},
+    capture::{CaptureError, Degradation, Event, Options, recording::Writer},
     cli,
     live::{self, Live},
     pipeline::{Filter, Pipeline},
@@ -38,8 +38,7 @@ pub struct Watching {
     lost: u64,
 }
 
-/// Attaches the kernel programs to a cgroup. Says on standard error what is not seen; of sockets older than leakmon only
-/// when there can be any.
+/// Attaches the kernel programs to a cgroup.
 ///
 /// # Errors
 /// When the machine cannot be watched.
@@ -47,8 +46,7 @@ pub fn attach(
     args: &cli::Capturing,
     programs: Programs,
     cgroup: &Path,
-    any_older: bool,
-) -> anyhow::Result<Live> {
+) -> Result<Live, CaptureError> {
     let mut ports = args.ports.clone();
     ports.push(DNS_PORT);
     let options = Options {
@@ -56,14 +54,17 @@ pub fn attach(
         ports,
         ring_bytes: args.buffer,
     };
-    let live = Live::start(&options, Arc::new(programs))?;
+    Live::start(&options, Arc::new(programs))
+}
+
+/// Says on standard error what is not seen; of sockets older than leakmon only when there can be any.
+pub fn tell_degradations(live: &Live, any_older: bool) {
     let tells = |degradation: &&Degradation| {
         any_older || !matches!(degradation, Degradation::OlderSockets(_))
     };
     for degradation in live.degradations().iter().filter(tells) {
         eprintln!("leakmon: {}", printable(&degradation.to_string()));
     }
-    Ok(live)
 }
 
 impl Watching {

@@ -28,7 +28,7 @@ use super::{
     FAILED, LEAKED,
     output::Audience,
     watch::check_pids,
-    watching::{Ended, Watching, attach, until},
+    watching::{Ended, Watching, attach, tell_degradations, until},
 };
 use crate::{
     capture::{CaptureError, machine, recording::Writer},
@@ -74,14 +74,11 @@ async fn command(args: &cli::Run, programs: Programs) -> anyhow::Result<ExitCode
     let place = Place::create(&mount)?;
     // What a resolver of this machine sends on tells whether a question left it, and the resolver is not the command's.
     let whole = place::resolver_runs();
-    let live = attach(
-        &args.capturing,
-        programs,
-        if whole { &mount } else { place.path() },
-        whole,
-    )?;
+    let watched = if whole { &mount } else { place.path() };
+    let live = attach(&args.capturing, programs, watched)?;
     let recording = args.capturing.record.as_deref();
     let recording = recording.map(Writer::create).transpose()?;
+    tell_degradations(&live, whole);
     let mut started = start::start(&args.command, &place, invoker.as_ref())?;
     privilege::come_first();
     let given_up = privilege::drop_unneeded(&[privilege::Capability::CAP_KILL]);
@@ -258,12 +255,13 @@ async fn follow(args: &cli::Run, programs: Programs) -> anyhow::Result<ExitCode>
     let invoker = invoker::find(None)?;
     let target = report::Target::open(args, invoker.as_ref())?;
     let caught = Caught::new()?;
-    let live = attach(&args.capturing, programs, &mount, true)?;
+    let live = attach(&args.capturing, programs, &mount)?;
     let recording = args.capturing.record.as_deref();
     let recording = recording.map(Writer::create).transpose()?;
     privilege::come_first();
     privilege::drop_unneeded(&[])
         .map_err(|reason| anyhow::anyhow!("privileges could not be given up: {reason}"))?;
+    tell_degradations(&live, true);
     let mut signals = caught.hand_on();
     let pids: Vec<String> = args.pids.iter().map(u32::to_string).collect();
     eprintln!(
