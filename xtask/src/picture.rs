@@ -124,10 +124,12 @@ fn screen(lines: &str) -> Result<Screen> {
 fn words(picture: &str) -> BTreeMap<String, usize> {
     let texts = picture.lines().filter(|line| line.starts_with("<text"));
     let shown = texts.filter_map(|line| line.split(['<', '>']).nth(2));
-    let all = shown.flat_map(|text| text.split(|c: char| !c.is_alphabetic()));
     let mut words = BTreeMap::new();
-    for word in all.filter(|word| word.chars().count() > 2 && !VARYING.contains(word)) {
-        *words.entry(word.to_owned()).or_default() += 1;
+    for text in shown.map(|text| text.replace("&amp;", "&")) {
+        let all = text.split(|c: char| !c.is_alphabetic());
+        for word in all.filter(|word| word.chars().count() > 2 && !VARYING.contains(word)) {
+            *words.entry(word.to_owned()).or_default() += 1;
+        }
     }
     words
 }
