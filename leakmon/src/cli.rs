@@ -88,6 +88,9 @@ pub enum Command {
     /// Become the command of `run`.
     #[command(hide = true)]
     BecomeCommand(BecomeCommand),
+    /// Show the notifications of `watch --notify`, one JSON object a line of standard input, to the user it runs as.
+    #[command(hide = true)]
+    NotifyHelper,
 }
 
 /// What is shown, and how.
@@ -140,6 +143,18 @@ pub struct Watch {
     /// Write lines instead of the live view.
     #[arg(long, help_heading = OUTPUT, conflicts_with = "json")]
     pub plain: bool,
+
+    /// Tell of new leaks on your desktop, too.
+    ///
+    /// On yours, also when you run leakmon through sudo; when root itself runs it, on that of everybody who has a session.
+    #[arg(long, help_heading = OUTPUT)]
+    pub notify: bool,
+
+    /// Tell this user on the desktop, now or when they log in.
+    ///
+    /// May be given several times.
+    #[arg(long = "notify-user", help_heading = OUTPUT, hide_short_help = true, value_name = "USER", value_hint = ValueHint::Username)]
+    pub notify_users: Vec<String>,
 
     /// Stop after this long, as 30s, 5m or 1h.
     ///

@@ -5,7 +5,8 @@ use std::{io::IsTerminal, process::ExitCode};
 use leakmon::{
     cli::Command,
     commands::{
-        FAILED, audit, completions, config, doctor, explain, man, replay, report, run, watch,
+        FAILED, audit, completions, config, doctor, explain, man, notify_helper, replay, report,
+        run, watch,
     },
     config::{Run, Stop, Variables, read},
 };
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Config(args) => config::run(args, cli.config.as_deref()),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
+        Command::NotifyHelper => notify_helper::run(),
     };
     result.unwrap_or_else(|error| failed(&format!("{error:#}")))
 }

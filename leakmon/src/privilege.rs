@@ -47,6 +47,22 @@ pub fn come_first() {
     }
 }
 
+/// Gives up every capability, for good.
+///
+/// # Errors
+/// When the kernel refuses, in words.
+pub fn drop_all() -> Result<(), String> {
+    for set in [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ] {
+        caps::clear(None, set).map_err(|error| error.to_string())?;
+    }
+    rustix::thread::set_no_new_privs(true).map_err(|error| error.to_string())
+}
+
 /// Gives up every capability that is not needed any more, for good; these are, beside what every run needs.
 ///
 /// # Errors

@@ -157,10 +157,11 @@ impl Leakmon {
     /// Stops it as a person would, with Ctrl-C, and gives all that it said.
     #[must_use]
     pub fn stop(mut self) -> Run {
-        // `unshare --fork` waits for leakmon, and lets Ctrl-C pass; leakmon itself has no children.
+        // `unshare --fork` waits for leakmon, and lets Ctrl-C pass.
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid())).unwrap_or_default();
         match children(self.pid()).first() {
-            Some(&child) => signal_process(child, Signal::INT),
-            None => self.program.signal(Signal::INT),
+            Some(&child) if name.trim() == "unshare" => signal_process(child, Signal::INT),
+            _ => self.program.signal(Signal::INT),
         }
         self.wait_end(LIMIT)
     }

@@ -15,6 +15,7 @@ pub mod bpf;
 pub mod browser;
 pub mod cgroup;
 pub mod compare;
+pub mod desktop;
 pub mod dnsmasq;
 pub mod firefox;
 pub mod gnome;

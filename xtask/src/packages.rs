@@ -19,7 +19,7 @@ pub struct Package {
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// dnsmasq-base and not dnsmasq: the latter is nothing but a service that takes port 53.
-pub const PACKAGES: [Package; 40] = [
+pub const PACKAGES: [Package; 44] = [
     Package {
         name: "aria2",
         programs: &["aria2c"],
@@ -57,6 +57,12 @@ pub const PACKAGES: [Package; 40] = [
         services: &["danted.service"],
     },
     Package {
+        name: "dbus-daemon",
+        programs: &["dbus-daemon", "dbus-send"],
+        why: "a desktop session's bus",
+        services: &[],
+    },
+    Package {
         name: "dconf-cli",
         programs: &["dconf"],
         why: "makes GNOME's settings without a desktop",
@@ -78,6 +84,12 @@ pub const PACKAGES: [Package; 40] = [
         name: "dnsmasq-base",
         programs: &["dnsmasq"],
         why: "the lab's name server",
+        services: &[],
+    },
+    Package {
+        name: "dunst",
+        programs: &["dunst", "dunstctl"],
+        why: "shows notifications, and keeps what it showed",
         services: &[],
     },
     Package {
@@ -201,6 +213,12 @@ pub const PACKAGES: [Package; 40] = [
         services: &[],
     },
     Package {
+        name: "systemd",
+        programs: &["busctl"],
+        why: "asks dunst what it showed",
+        services: &[],
+    },
+    Package {
         name: "tcpdump",
         programs: &["tcpdump"],
         why: "stands beside leakmon in `cargo xtask bench`",
@@ -246,6 +264,12 @@ pub const PACKAGES: [Package; 40] = [
         name: "wget",
         programs: &["wget"],
         why: "a downloader without SOCKS",
+        services: &[],
+    },
+    Package {
+        name: "xvfb",
+        programs: &["Xvfb"],
+        why: "a screen for notifications",
         services: &[],
     },
     Package {

@@ -6,6 +6,7 @@ pub mod config;
 pub mod doctor;
 pub mod explain;
 pub mod man;
+pub mod notify_helper;
 mod output;
 pub mod replay;
 pub mod report;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::{
     cli,
     model::Report,
-    sink::{Json, Lines, Sink, Style, Tui, is_fit, wants_color},
+    sink::{Json, Lines, Sink, Style, Tui, is_fit, printable, wants_color},
     time::Timestamp,
 };
 
@@ -140,6 +140,14 @@ impl Output {
     pub fn note(&mut self, note: &str) {
         if let Self::View(view) = self {
             view.note(note.to_owned());
+        }
+    }
+
+    /// Tells of a trouble that does not end the run: in a view, else on standard error.
+    pub fn say(&mut self, trouble: &str) {
+        match self {
+            Self::Stream(_) => eprintln!("leakmon: {}", printable(trouble)),
+            Self::View(view) => view.note(trouble.to_owned()),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     cli,
     posture::Programs,
     privilege,
-    sink::printable,
+    sink::{Notify, printable},
 };
 
 /// Watches until told to stop.
@@ -45,6 +45,10 @@ async fn watch(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode
     // Before privileges are given up, and not for a run that does not begin.
     let recording = args.capturing.record.as_deref();
     let recording = recording.map(Writer::create).transpose()?;
+    // Before leakmon comes first and gives up its privileges: who shows the notifications has neither.
+    let notify = (args.notify || !args.notify_users.is_empty())
+        .then(|| Notify::start(&args.notify_users))
+        .transpose()?;
     privilege::come_first();
     privilege::drop_unneeded(&[])
         .map_err(|reason| anyhow::anyhow!("privileges could not be given up: {reason}"))?;
@@ -54,6 +58,7 @@ async fn watch(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode
     let output = Output::live(args)?;
     let buffer = args.capturing.buffer;
     let mut watching = Watching::new(live, args.form.filter(), output, recording, buffer);
+    watching.notify(notify);
     let end = args.duration.map(|duration| Instant::now() + duration);
     loop {
         let audience = tokio::select! {

@@ -11,7 +11,7 @@ use crate::{
     live::{self, Live},
     pipeline::{Filter, Pipeline},
     posture::Programs,
-    sink::printable,
+    sink::{Notify, printable},
     time::Timestamp,
 };
 
@@ -32,6 +32,7 @@ pub struct Watching {
     pipeline: Pipeline,
     output: Output,
     recording: Option<Writer>,
+    notify: Option<Notify>,
     ticks: Interval,
     second_look: Option<Instant>,
     buffer: u32,
@@ -86,11 +87,17 @@ impl Watching {
             pipeline: Pipeline::new(filter),
             output,
             recording,
+            notify: None,
             ticks,
             second_look: None,
             buffer,
             lost: 0,
         }
+    }
+
+    /// Tells of new leaks there, too.
+    pub fn notify(&mut self, notify: Option<Notify>) {
+        self.notify = notify;
     }
 
     /// Waits until there is something to do, and does it. Nothing is lost when the wait is given up.
@@ -155,9 +162,22 @@ impl Watching {
                 recording.add(event)?;
             }
         }
-        let pipeline = &mut self.pipeline;
-        let reports = events.into_iter().flat_map(|event| pipeline.feed(event));
-        self.output.write(reports, Some(now))
+        let (pipeline, notify) = (&mut self.pipeline, &mut self.notify);
+        let reports = events
+            .into_iter()
+            .flat_map(|event| pipeline.feed(event))
+            .inspect(|report| {
+                if let Some(notify) = notify {
+                    notify.report(report);
+                }
+            });
+        let audience = self.output.write(reports, Some(now))?;
+        if let Some(notify) = &mut self.notify {
+            for trouble in notify.tick(now) {
+                self.output.say(&trouble);
+            }
+        }
+        Ok(audience)
     }
 
     fn flush_recording(&mut self) -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A leak waits this long for its proof, so that it is one line and not two.
-const PROOF_WAIT: Duration = Duration::from_millis(400);
+pub(super) const PROOF_WAIT: Duration = Duration::from_millis(400);
 /// Queries whose answers are still to be shown.
 const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Findings of which is remembered how sure they were when they were written.

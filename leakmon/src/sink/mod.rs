@@ -4,6 +4,7 @@ pub mod audit;
 mod escape;
 pub mod json;
 mod lines;
+pub mod notify;
 mod page;
 mod tui;
 
@@ -12,6 +13,7 @@ use std::io;
 pub use escape::{is_harmful, printable};
 pub use json::Json;
 pub use lines::{Lines, Style};
+pub use notify::Notify;
 pub use page::Page;
 pub use tui::{Tui, is_fit, wants_color};
 
