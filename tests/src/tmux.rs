@@ -85,10 +85,10 @@ impl Terminal {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    /// What is on the screen, with the escape sequences that make it look as it does.
+    /// What is on the screen, with the escape sequences that make it look as it does, to the end of each line.
     #[must_use]
     pub fn with_escapes(&self) -> String {
-        self.tmux(&["capture-pane", "-p", "-e"])
+        self.tmux(&["capture-pane", "-p", "-e", "-N"])
     }
 
     /// Whether a program has taken the other screen (`1049` in xterm's ctlseqs).

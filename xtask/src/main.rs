@@ -9,6 +9,7 @@ mod environment;
 mod lab;
 mod manifest;
 mod packages;
+mod picture;
 mod process;
 mod repo;
 mod run;
@@ -36,6 +37,8 @@ enum Command {
     Bench(bench::Args),
     /// Build the kernel object that is committed beside the kernel programs
     BuildEbpf(build_ebpf::Args),
+    /// Make the README's picture of a real run
+    Picture(picture::Args),
     /// Build leakmon and run it, as root
     Run(run::Args),
     /// Install what the tests need and run them all
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         match Cli::parse().command {
             Command::Bench(args) => bench::run(&args),
             Command::BuildEbpf(args) => build_ebpf::run(&args),
+            Command::Picture(args) => picture::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Test(args) => test::run(&args),
             Command::Vm(args) => vm::run(&args),
