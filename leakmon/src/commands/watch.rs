@@ -118,7 +118,10 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
         match run.take(events, live.now())? {
             Audience::Reading => {}
             Audience::Leaving => break,
-            Audience::Gone => return Ok(ExitCode::SUCCESS),
+            Audience::Gone => {
+                run.end_notify(live.now());
+                return Ok(ExitCode::SUCCESS);
+            }
         }
     }
     // What the kernel has sent by now still belongs to the run; a flood must not keep it from ending.
@@ -135,6 +138,7 @@ async fn watch(args: &cli::Watch) -> anyhow::Result<ExitCode> {
     events.push(Event::End(live.now()));
     run.take(events, live.now())?;
     run.flush_recording()?;
+    run.end_notify(live.now());
     run.output.close()?;
     Ok(verdict(run.pipeline.leaked() && args.duration.is_some()))
 }
@@ -170,6 +174,19 @@ impl Run {
             }
         }
         Ok(audience)
+    }
+
+    /// What was held back is told, whatever became of the output.
+    fn end_notify(&mut self, now: Timestamp) {
+        let Some(mut notify) = self.notify.take() else {
+            return;
+        };
+        notify.finish();
+        let mut troubles = notify.tick(now);
+        troubles.extend(notify.close());
+        for trouble in troubles {
+            self.output.say(&trouble);
+        }
     }
 
     fn flush_recording(&mut self) -> anyhow::Result<()> {

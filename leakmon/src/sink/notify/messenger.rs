@@ -130,6 +130,24 @@ impl Messenger {
         std::mem::take(&mut self.troubles)
     }
 
+    /// Lets it end when it has shown all that it was handed. Gives what there is to say about what it was not.
+    pub fn close(&mut self) -> Vec<String> {
+        let mut troubles = self.pump();
+        let waiting: u64 = self.queue.drain(..).map(|(_, count)| count).sum();
+        let missed = waiting + std::mem::take(&mut self.missed);
+        if self.pipe.take().is_some() && missed > 0 {
+            troubles.push(format!(
+                "{missed} leaks could not be handed over to be shown"
+            ));
+        }
+        troubles
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn pass_on(&mut self) {
         while let Some(end) = self.said.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = self.said.drain(..=end).collect();

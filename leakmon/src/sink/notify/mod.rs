@@ -9,7 +9,10 @@ mod limit;
 mod messenger;
 mod recipients;
 
-use std::num::NonZeroUsize;
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use lru::LruCache;
@@ -29,6 +32,10 @@ use crate::{
 const MAX_ASKED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Resolvers that a bubble names.
 const MAX_RESOLVERS: usize = 3;
+
+/// How long a run's end waits for its messengers; one that hangs is left to itself.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+const STEP: Duration = Duration::from_millis(5);
 
 /// Tells people of findings that are leaks.
 #[derive(Debug)]
@@ -94,11 +101,6 @@ impl Notify {
                 self.asked.put(query.id.clone(), query.resolver.place());
             }
             Report::Finding(finding) if finding.kind.is_leak() => self.finding(finding),
-            Report::Summary(_) => {
-                for person in &mut self.people {
-                    person.limiter.finish();
-                }
-            }
             _ => {}
         }
     }
@@ -122,6 +124,13 @@ impl Notify {
         }
     }
 
+    /// The run ends: nothing is held back any longer.
+    pub fn finish(&mut self) {
+        for person in &mut self.people {
+            person.limiter.finish();
+        }
+    }
+
     /// Hands on what is due by now, and gives what there is to say about the notifications themselves, a line each.
     pub fn tick(&mut self, now: Timestamp) -> Vec<String> {
         let mut troubles = std::mem::take(&mut self.troubles);
@@ -135,6 +144,24 @@ impl Notify {
                 said.iter()
                     .map(|words| format!("--notify: {called}: {words}")),
             );
+        }
+        troubles
+    }
+    /// Ends: gives the messengers a moment to show the last that they were handed, since a service manager may kill them
+    /// when leakmon is gone. Gives what there is to say, as [`Self::tick`].
+    pub fn close(mut self) -> Vec<String> {
+        let mut troubles = std::mem::take(&mut self.troubles);
+        for person in &mut self.people {
+            let called = person.recipient.called();
+            let said = person.messenger.close();
+            troubles.extend(
+                said.iter()
+                    .map(|words| format!("--notify: {called}: {words}")),
+            );
+        }
+        let end = Instant::now() + LAST_MOMENT;
+        while !self.people.iter_mut().all(|one| one.messenger.has_ended()) && Instant::now() < end {
+            std::thread::sleep(STEP);
         }
         troubles
     }
