@@ -223,7 +223,10 @@ fn many_leaks_are_few_notifications_that_count_them_all() {
     let run = stop(leakmon);
     assert!(leaks(&run) >= NAMES, "{}", run.said());
     let history = session.history();
-    assert!((1..=6).contains(&history.len()), "{history:#?}");
+    assert!(
+        (1..NAMES / 2).contains(&(history.len() as u64)),
+        "{history:#?}"
+    );
     let told: u64 = history.iter().map(told).sum();
     assert_eq!(told, leaks(&run), "{history:#?}\n{}", run.said());
     assert!(
