@@ -109,6 +109,12 @@ fn a_leak_is_one_notification_to_whoever_called_sudo() {
     let session = machine.log_in();
     let leakmon = watch(&lab, &machine, Some(USER), "--notify");
     has_no_rights(helper(&leakmon));
+    let threads = fs::read_dir(format!("/proc/{}/task", leakmon.pid())).expect("it runs");
+    assert_eq!(
+        threads.count(),
+        1,
+        "leakmon itself has more than one thread"
+    );
     fetch(&lab, "--socks5");
     let proven = leakmon.wait_for(LIMIT, |state| state.proof_for(PAGE).is_some());
     assert!(proven, "{:?}", leakmon.lines());
@@ -217,7 +223,10 @@ fn many_leaks_are_few_notifications_that_count_them_all() {
     let run = stop(leakmon);
     assert!(leaks(&run) >= NAMES, "{}", run.said());
     let history = session.history();
-    assert!((1..=6).contains(&history.len()), "{history:#?}");
+    assert!(
+        (1..NAMES / 2).contains(&(history.len() as u64)),
+        "{history:#?}"
+    );
     let told: u64 = history.iter().map(told).sum();
     assert_eq!(told, leaks(&run), "{history:#?}\n{}", run.said());
     assert!(
