@@ -322,7 +322,7 @@ fn a_file_is_not_overwritten_and_bad_input_is_said() {
 
     assert_refused(
         &["report", "-o", &out("out.txt"), &file],
-        "have it end in .html, .md or .json",
+        "have it end in .html, .md, .json, .xml or .sarif",
     );
     assert_refused(
         &["report", "-o", &out("no/where.md"), &file],

@@ -372,6 +372,9 @@ fn firefox_with_a_picture() {
         let profile = Firefox::builder(&lab)
             .socks(&SERVER.0.to_string(), SOCKS_PORT, 5)
             .pref("network.proxy.socks5_remote_dns", remote)
+            // Else its own services, when the proxy fails them, go without: a leak too, sooner or later.
+            .pref("network.proxy.failover_direct", "false")
+            .pref("network.proxy.allow_bypass", "false")
             .make_profile();
         let picture = profile.join("page.png");
         let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
