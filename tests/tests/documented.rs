@@ -52,14 +52,13 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     Elsewhere {
         command: "cargo xtask bench",
-        // The page is what it wrote: a measurement wants an idle machine, and minutes.
-        file: "docs/BENCHMARKS.md",
-        words: "cargo xtask bench --write",
+        file: CI,
+        words: "cargo xtask bench --quick",
     },
     Elsewhere {
         command: "cargo xtask bench --write",
-        file: "docs/BENCHMARKS.md",
-        words: "cargo xtask bench --write",
+        file: CI,
+        words: "cargo xtask bench --quick",
     },
     Elsewhere {
         command: "cargo xtask build-ebpf",
@@ -73,9 +72,8 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     Elsewhere {
         command: "LEAKMON_LOG=debug cargo xtask run --ebpf-log -- watch",
-        // Run by hand: it wants a debug build of the kernel programs.
-        file: "xtask/src/run.rs",
-        words: r#"cargo.args(["--features", "ebpf-log"]);"#,
+        file: CI,
+        words: "LEAKMON_LOG=debug cargo xtask run --ebpf-log -- watch --duration 1s",
     },
     Elsewhere {
         command: "cargo xtask run -- watch",
