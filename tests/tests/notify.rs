@@ -140,6 +140,16 @@ fn a_leak_is_one_notification_to_whoever_called_sudo() {
     assert!(!run.stderr.contains("--notify"), "{}", run.stderr);
 }
 
+fn own_stat() -> String {
+    fs::read_to_string("/proc/self/stat").expect("it is there")
+}
+
+/// After the name in parentheses comes field 3; nice is field 19 (proc_pid_stat(5)).
+fn nice(stat: &str) -> &str {
+    let (_, after) = stat.rsplit_once(") ").expect("a line of stat");
+    after.split(' ').nth(16).expect("it has 52 fields")
+}
+
 /// The helper is the user's own, with nothing of root's.
 fn has_no_rights(pid: u32) {
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
@@ -161,10 +171,8 @@ fn has_no_rights(pid: u32) {
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
         assert_eq!(field(set), ["0000000000000000"], "{set}");
     }
-    // After the name in parentheses comes field 3; nice is field 19 (proc_pid_stat(5)).
-    let stat = read("stat");
-    let (_, after) = stat.rsplit_once(") ").expect("a line of stat");
-    assert_eq!(after.split(' ').nth(16), Some("0"), "{stat}");
+    // leakmon raises its own priority; the helper has that of who called it.
+    assert_eq!(nice(&read("stat")), nice(&own_stat()), "{}", read("stat"));
     assert_eq!(
         read("environ")
             .split('\0')
@@ -367,6 +375,31 @@ fn a_service_tells_everybody_of_their_own_leaks_and_of_the_machines() {
     assert!(!text.contains("anothers.example"), "{text}");
     assert_eq!(history.iter().map(told).sum::<u64>(), 2, "{text}");
     assert_eq!(leaks(&run), 3, "{}", run.said());
+}
+
+#[test]
+fn a_user_who_is_named_is_told_of_everybodys_leaks() {
+    let Some(lab) = lab("notify_named") else {
+        return;
+    };
+    let machine = Machine::new(&lab);
+    let session = machine.log_in();
+    let leakmon = watch(&lab, &machine, None, "--notify-user=lab");
+    for (uid, name) in [(USER, "own.example"), (USER + 1, "anothers.example")] {
+        ask(&lab, uid, name);
+        assert!(
+            leakmon.wait_for(LIMIT, |state| state.findings_for(name).next().is_some()),
+            "{name}: {:#?}",
+            leakmon.lines()
+        );
+    }
+    let run = stop(leakmon);
+    let history = session.history();
+    assert_eq!(history.iter().map(told).sum::<u64>(), 2, "{history:#?}");
+    assert_eq!(leaks(&run), 2, "{}", run.said());
+    let bodies: String = history.iter().map(|shown| shown.drawn.as_str()).collect();
+    assert!(bodies.contains("anothers.example"), "{history:#?}");
+    assert!(!run.stderr.contains("--notify"), "{}", run.stderr);
 }
 
 #[test]
