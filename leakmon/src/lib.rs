@@ -4,6 +4,7 @@
 //! Everything flows one way: [`capture`] → [`wire`] → [`process`] → [`posture`] → [`detect`] → [`sink`]. From `wire` on
 //! nothing reads a clock or the machine: what capture yields decides what comes out ([`pipeline`]).
 
+pub mod accounts;
 pub mod capture;
 pub mod cli;
 pub mod commands;

@@ -4,6 +4,7 @@ use leakmon_lab::bpf::{self, Ids};
 use leakmon_lab::lab::{PAGE, PAGE_ADDRESS};
 use leakmon_lab::{Finished, LIMIT, Lab, Leakmon, Program, cgroup, leakmon, need, wait};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 fn assert_dns_works(lab: &Lab, when: &str) {
@@ -92,6 +93,38 @@ fn ctrl_c_ends_a_run_with_its_summary_and_code_0() {
         run.said()
     );
     assert_eq!(run.code, Some(0), "{}", run.said());
+}
+
+#[test]
+fn a_recording_is_that_of_the_user_who_called_sudo() {
+    const USER: u32 = 65534;
+    let Some(lab) = Lab::builder("lifecycle_record").needs(&["dig"]).build() else {
+        return;
+    };
+    let recording = lab.dir().join("recording");
+    let mut command = Command::new(leakmon::binary());
+    command.env("SUDO_UID", USER.to_string());
+    command.args(["watch", "--json", "--all", "--record"]);
+    command.arg(&recording).arg("--cgroup").arg(lab.cgroup());
+    let agent = Leakmon::start(command);
+    assert_dns_works(&lab, "while it is recorded");
+    agent.wait_for(LIMIT, |state| state.queries_for(PAGE).next().is_some());
+    let run = agent.stop();
+    assert_eq!(run.code, Some(0), "{}", run.said());
+    let metadata = recording.metadata().expect("it is there");
+    assert_eq!(metadata.uid(), USER);
+    assert_eq!(metadata.mode() & 0o777, 0o600);
+
+    // So that user needs no root to look at it.
+    let copy = lab.dir().join("leakmon");
+    fs::copy(leakmon::binary(), &copy).expect("the agent can be copied");
+    let mut replay = Command::new("setpriv");
+    replay.env("HOME", "/nonexistent");
+    replay.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    replay.arg(&copy).args(["replay", "--json", "--all"]);
+    let replayed = Program::spawn(replay.arg(&recording)).finish(LIMIT);
+    assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
+    assert!(replayed.text().contains(PAGE), "{replayed:?}");
 }
 
 /// It could not work: exit code 2, one line that says why, and no word of a panic.

@@ -495,8 +495,9 @@ fn it_runs_as_the_user_who_called_sudo() {
     let touched = open.join("touched");
     let report = open.join("report.txt");
     let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
-    let args = ["-o", &text(&report), "--", "sh", "-c", WHO, &text(&touched)];
-    let mut command = command(&lab, &args);
+    let recording = open.join("recording");
+    let mut command = command(&lab, &["-o", &text(&report), "--record", &text(&recording)]);
+    command.args(["--", "sh", "-c", WHO, &text(&touched)]);
     command.envs([
         ("SUDO_UID", "65534"),
         ("SUDO_GID", "65534"),
@@ -509,14 +510,15 @@ fn it_runs_as_the_user_who_called_sudo() {
     assert_eq!(said[..3], ["65534", "65534", "65534"], "{finished:?}");
     assert!(said[3].ends_with("0000000000000000"), "{finished:?}");
     assert_eq!(said[4].trim_end(), "/nonexistent nobody", "{finished:?}");
-    for path in [&touched, &report] {
+    for path in [&touched, &report, &recording] {
         let metadata = path.metadata().expect("it is there");
-        assert_eq!(metadata.uid(), USER, "{}", path.display());
+        let owner = (metadata.uid(), metadata.gid());
+        assert_eq!(owner, (USER, USER), "{}", path.display());
     }
-    assert_eq!(
-        report.metadata().expect("it is there").mode() & 0o777,
-        0o600
-    );
+    for path in [&report, &recording] {
+        let mode = path.metadata().expect("it is there").mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
 
     // Unless somebody else is wanted.
     let mut command = self::command(&lab, &["--user", "root", "--", "id", "-u"]);

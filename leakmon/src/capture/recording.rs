@@ -8,7 +8,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, BufReader, BufWriter, Read, Write},
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, fchown},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -121,6 +121,17 @@ impl Writer {
         };
         writer.put(&[MAGIC, &VERSION.to_le_bytes()[..]].concat())?;
         Ok(writer)
+    }
+
+    /// Gives the file to a user and a group.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn give(&self, uid: u32, gid: u32) -> Result<(), RecordingError> {
+        fchown(self.out.get_ref(), Some(uid), Some(gid)).map_err(|error| RecordingError::Io {
+            path: self.path.clone(),
+            reason: machine::plain(&error),
+        })
     }
 
     /// Adds an event.

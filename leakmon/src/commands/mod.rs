@@ -5,6 +5,7 @@ pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod explain;
+mod invoker;
 pub mod man;
 pub mod notify_helper;
 mod output;

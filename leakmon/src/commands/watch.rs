@@ -9,12 +9,13 @@ use tokio::{
 };
 
 use super::{
+    invoker,
     output::{Audience, Output},
     verdict,
-    watching::{Watching, attach, tell_degradations, until},
+    watching::{Watching, attach, recording, tell_degradations, until},
 };
 use crate::{
-    capture::{CaptureError, machine, recording::Writer},
+    capture::{CaptureError, machine},
     cli,
     posture::Programs,
     privilege,
@@ -43,8 +44,7 @@ async fn watch(args: &cli::Watch, programs: Programs) -> anyhow::Result<ExitCode
     let mut signals = Signals::new()?;
     let live = attach(&args.capturing, programs, &cgroup)?;
     // Before privileges are given up, and not for a run that does not begin.
-    let recording = args.capturing.record.as_deref();
-    let recording = recording.map(Writer::create).transpose()?;
+    let recording = recording(args.capturing.record.as_deref(), invoker::owner())?;
     // Before leakmon comes first and gives up its privileges: who shows the notifications has neither.
     let notify = (args.notify || !args.notify_users.is_empty())
         .then(|| Notify::start(&args.notify_users))

@@ -4,7 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::output::{Audience, Output};
+use super::{
+    invoker::Owner,
+    output::{Audience, Output},
+};
 use crate::{
     capture::{CaptureError, Degradation, Event, Options, recording::Writer},
     cli,
@@ -56,6 +59,19 @@ pub fn attach(
         ring_bytes: args.buffer,
     };
     Live::start(&options, Arc::new(programs))
+}
+
+/// Makes the file that the events are kept in, if there is to be one: its owner's, when that is not leakmon's user.
+///
+/// # Errors
+/// When it exists or cannot be made.
+pub fn recording(path: Option<&Path>, owner: Option<Owner>) -> anyhow::Result<Option<Writer>> {
+    let Some(path) = path else { return Ok(None) };
+    let writer = Writer::create(path)?;
+    if let Some(owner) = owner {
+        writer.give(owner.uid, owner.gid)?;
+    }
+    Ok(Some(writer))
 }
 
 /// Says on standard error what is not seen; of sockets older than leakmon only when there can be any.

@@ -12,6 +12,7 @@ use super::{
     desktop::{self, Desktop, Mode},
     firefox,
 };
+use crate::accounts::{Account, accounts};
 use crate::model::{Evidence, Process, Profile, ProxySetting, Resolves, Setup};
 use crate::time::Timestamp;
 
@@ -41,10 +42,7 @@ pub fn users(root: &Path) -> Vec<User> {
     let view = View::of_disk(root, None);
     let passwd = view.text("/etc/passwd").ok().flatten().unwrap_or_default();
     let mut users: Vec<User> = Vec::new();
-    for line in passwd.lines() {
-        let Some(user) = user_of(line) else {
-            continue;
-        };
+    for user in accounts(&passwd).filter_map(user_of) {
         // Who has no home of their own is given the root folder.
         let is_known = users.iter().any(|known| known.home == user.home);
         if !is_known && user.home.len() > 1 && view.exists(&user.home).unwrap_or_default() {
@@ -66,8 +64,7 @@ pub fn user(
         .ok()
         .flatten()
         .unwrap_or_default();
-    let known = passwd
-        .lines()
+    let known = accounts(&passwd)
         .filter_map(user_of)
         .find(|user| user.uid == uid);
     // Only what says where settings are: what else a shell has in its environment need not reach other programs.
@@ -93,16 +90,11 @@ pub fn user(
     })
 }
 
-/// A line of passwd(5).
-fn user_of(line: &str) -> Option<User> {
-    let mut fields = line.split(':');
-    let name = fields.next()?.to_owned();
-    let uid = fields.nth(1)?.parse().ok()?;
-    let home = fields.nth(2)?;
-    home.starts_with('/').then(|| User {
-        name: Some(name),
-        uid,
-        home: home.to_owned(),
+fn user_of(account: Account<'_>) -> Option<User> {
+    account.home.starts_with('/').then(|| User {
+        name: Some(account.name.to_owned()),
+        uid: account.uid,
+        home: account.home.to_owned(),
         variables: Vec::new(),
     })
 }

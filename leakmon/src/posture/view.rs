@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::model::Process;
+use crate::{accounts::accounts, model::Process};
 
 /// Most of a file that is read. Preferences of a browser in long use have some hundred kilobytes.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
@@ -377,14 +377,10 @@ impl View {
                 if let Some(home) = self.variable("HOME") {
                     return Some(home.trim_end_matches('/').to_owned());
                 }
-                let uid = self.uid?.to_string();
+                let uid = self.uid?;
                 let passwd = self.text("/etc/passwd").ok()??;
-                passwd.lines().find_map(|line| {
-                    let mut fields = line.split(':').skip(2);
-                    let is_it = fields.next()? == uid;
-                    let home = fields.nth(2)?;
-                    is_it.then(|| home.trim_end_matches('/').to_owned())
-                })
+                let user = accounts(&passwd).find(|account| account.uid == uid)?;
+                Some(user.home_folder().to_owned())
             })
             .as_deref()
     }

@@ -16,7 +16,7 @@ use super::{
     container::{Isolation, Membership, Package, package_of},
     environment::about_proxies,
 };
-use crate::{model::Process, time::BootClock};
+use crate::{accounts::accounts, model::Process, time::BootClock};
 
 /// Most of a command line that is kept. The kernel's limit is megabytes (execve(2)); no proxy option stands so late.
 const MAX_CMDLINE: u64 = 64 * 1024;
@@ -85,7 +85,9 @@ impl Reader {
         Self {
             clock,
             tick_ns: NANOSECONDS / rustix::param::clock_ticks_per_second().max(1),
-            users: users(&fs::read_to_string("/etc/passwd").unwrap_or_default()),
+            users: accounts(&fs::read_to_string("/etc/passwd").unwrap_or_default())
+                .map(|account| (account.uid, account.name.to_owned()))
+                .collect(),
             known: LruCache::new(MAX_KNOWN),
             asked: LruCache::new(MAX_ASKED),
             forks: LruCache::new(MAX_ASKED),
@@ -417,19 +419,6 @@ fn arguments(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Users of /etc/passwd. It is read as a file: asking the name service switch could send queries.
-fn users(passwd: &str) -> Vec<(u32, String)> {
-    passwd
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let uid = fields.nth(1)?.parse().ok()?;
-            Some((uid, name.to_owned()))
-        })
-        .collect()
-}
-
 /// The namespaces of a process that make a container.
 fn isolation(pid: u32) -> Option<Isolation> {
     Some(Isolation {
@@ -458,14 +447,6 @@ mod tests {
         );
         assert_eq!(arguments(b"\xff\x1b"), ["\u{fffd}\u{1b}"]);
         assert!(arguments(b"").is_empty());
-    }
-
-    #[test]
-    fn users_of_passwd() {
-        assert_eq!(
-            users("root:x:0:0::/root:/bin/sh\nbroken\nme:x:1000:1000::/:/bin/sh\n"),
-            [(0, "root".to_owned()), (1000, "me".to_owned())]
-        );
     }
 
     #[test]

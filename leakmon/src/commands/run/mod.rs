@@ -1,7 +1,6 @@
 //! `leakmon run`: a command with everything that it starts, from its beginning to its end.
 
 mod become_command;
-mod invoker;
 mod place;
 mod report;
 mod signals;
@@ -26,12 +25,13 @@ use self::{
 };
 use super::{
     FAILED, LEAKED,
+    invoker::{self, Invoker},
     output::Audience,
     watch::check_pids,
-    watching::{Ended, Watching, attach, tell_degradations, until},
+    watching::{Ended, Watching, attach, recording, tell_degradations, until},
 };
 use crate::{
-    capture::{CaptureError, machine, recording::Writer},
+    capture::{CaptureError, machine},
     cli,
     pipeline::Filter,
     posture::Programs,
@@ -69,15 +69,15 @@ async fn command(args: &cli::Run, programs: Programs) -> anyhow::Result<ExitCode
     start::check(&args.command, invoker.as_ref())?;
     let mount = machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?;
     ensure_privileges()?;
-    let target = report::Target::open(args, invoker.as_ref())?;
+    let target = report::Target::open(args, invoker.as_ref().map(Invoker::owner))?;
     let caught = Caught::new()?;
     let place = Place::create(&mount)?;
     // What a resolver of this machine sends on tells whether a question left it, and the resolver is not the command's.
     let whole = place::resolver_runs();
     let watched = if whole { &mount } else { place.path() };
     let live = attach(&args.capturing, programs, watched)?;
-    let recording = args.capturing.record.as_deref();
-    let recording = recording.map(Writer::create).transpose()?;
+    let record = args.capturing.record.as_deref();
+    let recording = recording(record, invoker.as_ref().map(Invoker::owner))?;
     tell_degradations(&live, whole);
     let mut started = start::start(&args.command, &place, invoker.as_ref())?;
     privilege::come_first();
@@ -252,12 +252,12 @@ async fn follow(args: &cli::Run, programs: Programs) -> anyhow::Result<ExitCode>
     let running: Vec<_> = args.pids.iter().filter_map(|&pid| begun(pid)).collect();
     let mount = machine::cgroup2_mount().ok_or(CaptureError::NoCgroup2)?;
     ensure_privileges()?;
-    let invoker = invoker::find(None)?;
-    let target = report::Target::open(args, invoker.as_ref())?;
+    let owner = invoker::owner();
+    let target = report::Target::open(args, owner)?;
     let caught = Caught::new()?;
     let live = attach(&args.capturing, programs, &mount)?;
-    let recording = args.capturing.record.as_deref();
-    let recording = recording.map(Writer::create).transpose()?;
+    let record = args.capturing.record.as_deref();
+    let recording = recording(record, owner)?;
     privilege::come_first();
     privilege::drop_unneeded(&[])
         .map_err(|reason| anyhow::anyhow!("privileges could not be given up: {reason}"))?;

@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-use super::{in_words, invoker::Invoker};
+use super::in_words;
 use crate::{
     capture::machine,
     cli::{self, RunFormat},
-    commands::output::Output,
+    commands::{invoker::Owner, output::Output},
     sink::{Json, Lines, Page, Style, wants_color},
 };
 
@@ -23,7 +23,7 @@ pub struct Target {
 
 impl Target {
     /// Opens it before the command begins, with the privileges that it takes.
-    pub fn open(args: &cli::Run, invoker: Option<&Invoker>) -> anyhow::Result<Self> {
+    pub fn open(args: &cli::Run, owner: Option<Owner>) -> anyhow::Result<Self> {
         Ok(match args.output.as_deref() {
             None => Self {
                 out: Box::new(io::stderr()),
@@ -34,7 +34,7 @@ impl Target {
                 is_terminal: io::stdout().is_terminal(),
             },
             Some(path) => Self {
-                out: Box::new(create(path, args.force, invoker)?),
+                out: Box::new(create(path, args.force, owner)?),
                 is_terminal: false,
             },
         })
@@ -64,7 +64,7 @@ impl Target {
 }
 
 /// Makes a file that the user who called leakmon can read, and nobody else: names are private.
-fn create(path: &Path, force: bool, invoker: Option<&Invoker>) -> anyhow::Result<File> {
+fn create(path: &Path, force: bool, owner: Option<Owner>) -> anyhow::Result<File> {
     let shown = path.display();
     let fault = |error: &io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
@@ -82,9 +82,8 @@ fn create(path: &Path, force: bool, invoker: Option<&Invoker>) -> anyhow::Result
         .mode(0o600)
         .open(path)
         .map_err(|error| fault(&error))?;
-    if let Some(invoker) = invoker {
-        fchown(&file, Some(invoker.uid), invoker.gids.first().copied())
-            .map_err(|error| fault(&error))?;
+    if let Some(owner) = owner {
+        fchown(&file, Some(owner.uid), Some(owner.gid)).map_err(|error| fault(&error))?;
     }
     Ok(file)
 }

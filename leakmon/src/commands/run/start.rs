@@ -13,8 +13,8 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::{in_words, invoker::Invoker, place::Place};
-use crate::sink::printable;
+use super::{in_words, place::Place};
+use crate::{commands::invoker::Invoker, sink::printable};
 
 /// A command that was started.
 pub struct Started {

@@ -3,6 +3,7 @@
 //! The options are those of ssh(1) (OpenSSH 9.2), the configuration files those of ssh_config(5).
 
 use super::{Forwarder, glob};
+use crate::accounts::accounts;
 use crate::posture::{Subject, View, letters::apart};
 
 /// Options of one letter that are followed by a value.
@@ -201,15 +202,10 @@ fn files(subject: &Subject<'_>, file: Option<&str>) -> Vec<(String, String)> {
 }
 
 fn home(subject: &Subject<'_>) -> Option<String> {
-    let uid = subject.process.uid?.to_string();
+    let uid = subject.process.uid?;
     let passwd = subject.view.text("/etc/passwd").ok()??;
-    passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        match fields.as_slice() {
-            [_, _, id, _, _, home, ..] if *id == uid => Some(home.trim_end_matches('/').to_owned()),
-            _ => None,
-        }
-    })
+    let user = accounts(&passwd).find(|account| account.uid == uid)?;
+    Some(user.home_folder().to_owned())
 }
 
 /// Reads a file and those that it includes; `active` says whether the block that a line stands in is for this host.

@@ -6,14 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::accounts::{accounts, caller};
+
 /// Where pam_systemd(8) makes a folder for each user with a session, named by the user's number.
 const RUN_USER: &str = "/run/user";
 /// The user's bus in it (systemd's dbus.socket; file-hierarchy(7)).
 const BUS: &str = "bus";
-/// Those who call a program as root and say in its environment by whom: sudo(8) and run0(1), pkexec(1).
-const CALLERS: [&str; 2] = ["SUDO_UID", "PKEXEC_UID"];
-/// doas(1) gives the name.
-const DOAS_CALLER: &str = "DOAS_USER";
 
 /// Somebody who is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +73,6 @@ impl Around<'static> {
     pub fn here() -> Self {
         Self {
             run_user: Path::new(RUN_USER),
-            // Read as a file: asking the name service switch could send queries.
             passwd: fs::read_to_string("/etc/passwd").unwrap_or_default(),
             variable: |name| std::env::var(name).ok(),
             uid: rustix::process::geteuid().as_raw(),
@@ -85,27 +82,17 @@ impl Around<'static> {
 }
 
 impl Around<'_> {
-    /// Users of /etc/passwd: name, number, number of the group (passwd(5)).
-    fn users(&self) -> impl Iterator<Item = (&str, u32, u32)> {
-        self.passwd.lines().filter_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let uid = fields.nth(1)?.parse().ok()?;
-            Some((name, uid, fields.next()?.parse().ok()?))
-        })
-    }
-
     fn uid_of(&self, name: &str) -> Option<u32> {
-        let found = self.users().find(|(known, ..)| *known == name);
-        found.map_or_else(|| name.parse().ok(), |(_, uid, _)| Some(uid))
+        let found = accounts(&self.passwd).find(|account| account.name == name);
+        found.map_or_else(|| name.parse().ok(), |account| Some(account.uid))
     }
 
     /// The user of that number; nobody when no group is known that the messenger could have.
     fn recipient(&self, uid: u32, hears_all: bool) -> Option<Recipient> {
         let folder = self.run_user.join(uid.to_string());
-        let known = self.users().find(|(_, known, _)| *known == uid);
+        let known = accounts(&self.passwd).find(|account| account.uid == uid);
         let gid = match known {
-            Some((.., gid)) => gid,
+            Some(account) => account.gid,
             None if uid == self.uid => self.gid,
             None => fs::symlink_metadata(&folder)
                 .ok()
@@ -115,7 +102,7 @@ impl Around<'_> {
         Some(Recipient {
             uid,
             gid,
-            name: known.map(|(name, ..)| name.to_owned()),
+            name: known.map(|account| account.name.to_owned()),
             address: format!("unix:path={}", folder.join(BUS).display()),
             folder,
             is_other: uid != self.uid,
@@ -137,15 +124,6 @@ impl Around<'_> {
             .collect();
         uids.sort_unstable();
         uids
-    }
-
-    /// Who had this program called as root.
-    fn caller(&self) -> Option<u32> {
-        let given = |name: &&str| (self.variable)(name)?.parse().ok();
-        let by_name = || self.uid_of(&(self.variable)(DOAS_CALLER)?);
-        let caller = CALLERS.iter().find_map(given).or_else(by_name);
-        // Root who calls it through sudo as root is no more of a person.
-        caller.filter(|&uid| uid != 0)
     }
 }
 
@@ -180,7 +158,7 @@ pub fn choose(names: &[String], around: &Around<'_>) -> Result<Vec<Recipient>, S
         }
         return Ok(own.into_iter().collect());
     }
-    if let Some(caller) = around.caller()
+    if let Some(caller) = caller(around.variable, &around.passwd)
         && let Some(recipient) = around.recipient(caller, true)
     {
         return Ok(vec![recipient]);

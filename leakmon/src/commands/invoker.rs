@@ -10,6 +10,9 @@ use std::{
 
 use anyhow::Context;
 
+use crate::accounts::{Account, accounts, caller};
+
+const PASSWD: &str = "/etc/passwd";
 /// Processes upwards from leakmon among which sudo is looked for.
 const MAX_ANCESTORS: usize = 8;
 
@@ -30,16 +33,23 @@ impl Invoker {
         let found = self.environment.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.clone())
     }
+
+    /// Whose what leakmon writes of the run is.
+    pub fn owner(&self) -> Owner {
+        Owner {
+            uid: self.uid,
+            gid: self.gids[0],
+        }
+    }
 }
 
-/// A line of /etc/passwd (passwd(5)).
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Account {
-    name: String,
-    uid: u32,
-    gid: u32,
-    home: String,
-    shell: String,
+/// Whose the files are that leakmon makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
 }
 
 /// The user with that name or number, else the one who called sudo; `None` when the command runs as leakmon does.
@@ -47,12 +57,10 @@ struct Account {
 /// # Errors
 /// When there is no such user, or leakmon may not act for another.
 pub fn find(user: Option<&str>) -> anyhow::Result<Option<Invoker>> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let accounts: Vec<Account> = passwd.lines().filter_map(account).collect();
+    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
     let group = fs::read_to_string("/etc/group").unwrap_or_default();
     if let Some(user) = user {
-        let account = accounts
-            .iter()
+        let account = accounts(&passwd)
             .find(|account| account.name == user || account.uid.to_string() == user)
             .with_context(|| {
                 format!("no user of /etc/passwd has the name or number '{user}' that --user gives")
@@ -62,24 +70,24 @@ pub fn find(user: Option<&str>) -> anyhow::Result<Option<Invoker>> {
             "--user takes root: sudo leakmon run --user {user} …"
         );
         let environment = env::vars_os().collect();
-        return Ok(Some(of_account(account, &group, environment, false)));
+        return Ok(Some(of_account(&account, &group, environment, false)));
     }
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    let Some(uid) = caller(|name| env::var(name).ok(), &accounts) else {
+    let Some(uid) = caller(|name| env::var(name).ok(), &passwd) else {
         return Ok(None);
     };
     let (environment, is_own) = match environment_of_sudo() {
         Some(own) => (own, true),
         None => (env::vars_os().collect(), false),
     };
-    let invoker = match accounts.iter().find(|account| account.uid == uid) {
-        Some(account) => of_account(account, &group, environment, is_own),
+    let invoker = match accounts(&passwd).find(|account| account.uid == uid) {
+        Some(account) => of_account(&account, &group, environment, is_own),
         // A user of another directory than /etc/passwd: what sudo says of it.
         None => Invoker {
             uid,
-            gids: vec![number(env::var("SUDO_GID").ok().as_deref()).context(
+            gids: vec![sudo_gid().context(
                 "the user who called sudo is not in /etc/passwd; say who the command is to run as: --user",
             )?],
             environment,
@@ -88,39 +96,26 @@ pub fn find(user: Option<&str>) -> anyhow::Result<Option<Invoker>> {
     Ok(Some(invoker))
 }
 
-/// Who called leakmon through sudo (sudo(8)), pkexec (pkexec(1)) or doas (doas(1)), unless it was root.
-fn caller(variable: impl Fn(&str) -> Option<String>, accounts: &[Account]) -> Option<u32> {
-    ["SUDO_UID", "PKEXEC_UID"]
-        .iter()
-        .find_map(|name| number(variable(name).as_deref()))
-        .or_else(|| {
-            let name = variable("DOAS_USER")?;
-            Some(accounts.iter().find(|account| account.name == name)?.uid)
-        })
-        .filter(|uid| *uid != 0)
-}
-
-fn number(text: Option<&str>) -> Option<u32> {
-    text?.parse().ok()
-}
-
-fn account(line: &str) -> Option<Account> {
-    let fields: Vec<&str> = line.split(':').collect();
-    let [name, _, uid, gid, _, home, shell] = fields.as_slice() else {
+/// Who called leakmon through sudo, for the files that it makes: `None` when nobody did, or their group is not known.
+pub fn owner() -> Option<Owner> {
+    if !rustix::process::geteuid().is_root() {
         return None;
-    };
-    Some(Account {
-        name: (*name).to_owned(),
-        uid: uid.parse().ok()?,
-        gid: gid.parse().ok()?,
-        home: (*home).to_owned(),
-        shell: (*shell).to_owned(),
-    })
+    }
+    let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
+    let uid = caller(|name| env::var(name).ok(), &passwd)?;
+    let known = accounts(&passwd).find(|account| account.uid == uid);
+    let gid = known.map(|account| account.gid).or_else(sudo_gid)?;
+    Some(Owner { uid, gid })
+}
+
+/// The group of the user who called sudo (sudo(8)).
+fn sudo_gid() -> Option<u32> {
+    env::var("SUDO_GID").ok()?.parse().ok()
 }
 
 /// `is_own`: the environment is the user's own already.
 fn of_account(
-    account: &Account,
+    account: &Account<'_>,
     group: &str,
     mut environment: Vec<(OsString, OsString)>,
     is_own: bool,
@@ -138,7 +133,7 @@ fn of_account(
 }
 
 /// The user's groups: its own, and those that list it (group(5)).
-fn gids(account: &Account, group: &str) -> Vec<u32> {
+fn gids(account: &Account<'_>, group: &str) -> Vec<u32> {
     let listed = group.lines().filter_map(|line| {
         let mut fields = line.split(':').skip(2);
         let gid: u32 = fields.next()?.parse().ok()?;
@@ -150,7 +145,7 @@ fn gids(account: &Account, group: &str) -> Vec<u32> {
 
 /// Root's environment made the user's: whose it is, and where that user's session is.
 fn environment_for(
-    account: &Account,
+    account: &Account<'_>,
     mut environment: Vec<(OsString, OsString)>,
     runtime: Option<&str>,
 ) -> Vec<(OsString, OsString)> {
@@ -170,10 +165,10 @@ fn environment_for(
         ]
     });
     let own = [
-        ("HOME", account.home.clone()),
-        ("SHELL", account.shell.clone()),
-        ("USER", account.name.clone()),
-        ("LOGNAME", account.name.clone()),
+        ("HOME", account.home.to_owned()),
+        ("SHELL", account.shell.to_owned()),
+        ("USER", account.name.to_owned()),
+        ("LOGNAME", account.name.to_owned()),
     ];
     for (name, value) in own.into_iter().chain(session.into_iter().flatten()) {
         environment.retain(|(known, _)| known != name);
@@ -215,27 +210,14 @@ fn parse(block: &[u8]) -> Option<Vec<(OsString, OsString)>> {
 mod tests {
     use super::*;
 
-    fn me() -> Account {
-        account("me:x:1000:1001:Me,,,:/home/me:/bin/zsh").unwrap()
+    fn me() -> Account<'static> {
+        let mut known = accounts("me:x:1000:1001:Me,,,:/home/me:/bin/zsh");
+        known.next().unwrap()
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
         let owned = |(name, value): &(&str, &str)| (name.into(), value.into());
         pairs.iter().map(owned).collect()
-    }
-
-    #[test]
-    fn the_caller_is_not_root() {
-        let accounts = [me()];
-        let of = |name: &'static str, value: &'static str| {
-            caller(|asked| (asked == name).then(|| value.to_owned()), &accounts)
-        };
-        assert_eq!(of("SUDO_UID", "1000"), Some(1000));
-        assert_eq!(of("PKEXEC_UID", "1000"), Some(1000));
-        assert_eq!(of("DOAS_USER", "me"), Some(1000));
-        assert_eq!(of("SUDO_UID", "0"), None);
-        assert_eq!(of("SUDO_UID", "nonsense"), None);
-        assert_eq!(of("DOAS_USER", "nobody-known"), None);
     }
 
     #[test]
