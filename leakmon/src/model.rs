@@ -305,9 +305,9 @@ pub struct Query {
     #[serde(skip_serializing_if = "is_false")]
     pub update: bool,
     /// The name in presentation format (RFC 1035 section 5.1), lower case, without the final dot.
-    pub name: String,
+    pub name: Arc<str>,
     /// Query type (RFC 8499), as `A` or `TYPE65280`.
-    pub qtype: String,
+    pub qtype: Arc<str>,
     /// How it travelled.
     pub transport: Transport,
     /// Who was asked.

@@ -43,7 +43,7 @@ pub struct AppState {
     proxy_names: Vec<String>,
     addresses: LruCache<IpAddr, Vec<Lookup>>,
     /// Name → the queries that asked for it.
-    names: LruCache<String, Vec<u64>>,
+    names: LruCache<Arc<str>, Vec<u64>>,
     pub(super) findings: Findings,
 }
 
@@ -63,8 +63,8 @@ impl AppState {
     }
 
     /// The app asked for `name`.
-    pub fn asked(&mut self, query: u64, name: &str) {
-        let queries = self.names.get_or_insert_mut(name.to_owned(), Vec::new);
+    pub fn asked(&mut self, query: u64, name: &Arc<str>) {
+        let queries = self.names.get_or_insert_mut(Arc::clone(name), Vec::new);
         if queries.len() == MAX_QUERIES {
             queries.remove(0);
         }

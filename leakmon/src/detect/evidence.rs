@@ -122,7 +122,7 @@ pub fn of_sending_on(upstream: &Record) -> Timed {
 /// What the name itself says, when it is one that people wonder about.
 pub fn of_the_name(record: &Record, app: Option<&App>) -> Option<Timed> {
     let name = &record.query.name;
-    if name.contains('.') || name == "localhost" {
+    if name.contains('.') || &**name == "localhost" {
         return None;
     }
     let is_browser = app.is_some_and(|app| is_of_chromium(&app.name));

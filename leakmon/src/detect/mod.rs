@@ -122,14 +122,13 @@ struct Session {
     unproven: Option<Who>,
 }
 
-/// What an answer is matched by: socket, resolver, transaction and question (RFC 5452 section 9).
 /// The state machine.
 #[derive(Debug)]
 pub struct Detector {
     records: LruCache<u64, Record>,
-    pending: HashMap<PendingKey, u64>,
+    pending: HashMap<Arc<PendingKey>, u64>,
     /// The same by number, so in the order of asking, with when the wait is over.
-    open: BTreeMap<u64, (Timestamp, Option<PendingKey>)>,
+    open: BTreeMap<u64, (Timestamp, Option<Arc<PendingKey>>)>,
     /// Since when, and how many queries had to be given up before their time.
     unfollowed: Option<(Timestamp, u64)>,
     apps: LruCache<ProcessId, AppState>,
@@ -193,12 +192,12 @@ impl Detector {
                             process: None,
                         },
                         escaped: message.escaped,
-                        key: Some(PendingKey {
+                        key: Some(Arc::new(PendingKey {
                             cookie: message.cookie,
                             peer: message.peer,
                             id: dns.id,
                             question: question.clone(),
-                        }),
+                        })),
                     };
                     self.question(asked, who, local, &mut out);
                 }

@@ -121,7 +121,7 @@ fn answer(number: u8) -> DnsAnswer {
 
 fn question(name: u8) -> Question {
     Question {
-        name: format!("name{name}.example"),
+        name: format!("name{name}.example").into(),
         qtype: "A".into(),
     }
 }
@@ -252,7 +252,10 @@ fn run(acts: &[Act]) -> Outcome {
             }
             Report::Query(query) => {
                 let app = query.app.as_ref().unwrap().name.clone();
-                last.insert(query.id.clone(), (app, query.name, query.verdict));
+                last.insert(
+                    query.id.clone(),
+                    (app, query.name.to_string(), query.verdict),
+                );
             }
             _ => {}
         }

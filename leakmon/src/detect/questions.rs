@@ -15,6 +15,7 @@ use crate::{
     },
 };
 
+/// What an answer is matched by: socket, resolver, transaction and question (RFC 5452 section 9).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PendingKey {
     pub cookie: u64,
@@ -32,7 +33,7 @@ pub struct Asked<'a> {
     pub resolver: Resolver,
     pub escaped: bool,
     /// By what its answer will be known; `None` where answers are not seen.
-    pub key: Option<PendingKey>,
+    pub key: Option<Arc<PendingKey>>,
 }
 
 impl Asked<'_> {
@@ -43,8 +44,8 @@ impl Asked<'_> {
             ts: self.at,
             id: format!("q{number}"),
             update: false,
-            name: self.question.name.clone(),
-            qtype: self.question.qtype.clone(),
+            name: Arc::clone(&self.question.name),
+            qtype: Arc::clone(&self.question.qtype),
             transport: self.transport,
             resolver: Resolver {
                 process: process.clone(),
@@ -104,7 +105,7 @@ impl Detector {
         self.counts.count(&query);
         out.push(Report::Query(query.clone()));
         let app = query.app.as_ref().map_or(NOBODY, |app| app.id);
-        let name = query.name.clone();
+        let name = Arc::clone(&query.name);
         self.records.put(
             number,
             Record {
@@ -119,7 +120,7 @@ impl Detector {
             let case = Case {
                 kind,
                 confidence,
-                name,
+                name: name.to_string(),
                 actor: None,
                 session: None,
                 proof: None,
@@ -133,7 +134,7 @@ impl Detector {
         self.entered(number, at, out);
         match &key {
             Some(key) => {
-                self.pending.insert(key.clone(), number);
+                self.pending.insert(Arc::clone(key), number);
             }
             None => {
                 self.unsettled.insert((at.plus(SERVICE_LIMIT), number));

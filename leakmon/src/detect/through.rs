@@ -59,7 +59,7 @@ pub struct Passage {
     /// What the resolver asked for it.
     onward: Vec<u64>,
     /// The names under which it waits: its own, and those that this one stands for.
-    names: Vec<String>,
+    names: Vec<Arc<str>>,
 }
 
 impl Passage {
@@ -76,11 +76,11 @@ pub struct Resolving {
     /// It was seen to ask another machine in the clear.
     plain: bool,
     /// Name → the questions to it that wait.
-    waiting: LruCache<String, Vec<u64>>,
+    waiting: LruCache<Arc<str>, Vec<u64>>,
     /// Name → its own questions that are not answered.
-    asking: LruCache<String, Vec<u64>>,
+    asking: LruCache<Arc<str>, Vec<u64>>,
     /// Name → what it was answered.
-    learnt: LruCache<String, Vec<(Address, Timestamp)>>,
+    learnt: LruCache<Arc<str>, Vec<(Address, Timestamp)>>,
 }
 
 impl Resolving {
@@ -122,7 +122,7 @@ impl Detector {
         local: &Local,
         ruling: Ruling,
     ) -> (Passage, Ruling) {
-        let name = query.name.as_str();
+        let name = &query.name;
         let resolver = local.who.app.id;
         let state = self
             .locals
@@ -325,7 +325,7 @@ impl Detector {
             let case = Case {
                 kind,
                 confidence,
-                name,
+                name: name.to_string(),
                 actor,
                 session: None,
                 proof: None,
@@ -375,7 +375,7 @@ impl Detector {
         // The name that this one stands for may be asked for by itself.
         for alias in &answer.aliases {
             for &asker in &askers {
-                push(&mut state.waiting, alias, asker);
+                push(&mut state.waiting, &alias.as_str().into(), asker);
             }
         }
         let goes_on = answer.addresses.is_empty() && !answer.aliases.is_empty();
@@ -385,7 +385,8 @@ impl Detector {
                 continue;
             };
             if let Some(passage) = &mut record.passage {
-                passage.names.extend(answer.aliases.iter().cloned());
+                let aliases = answer.aliases.iter().map(|alias| alias.as_str().into());
+                passage.names.extend(aliases);
                 passage.names.truncate(MAX_EACH);
             }
             if !goes_on && record.query.transport.is_service() && record.query.qtype == qtype {
@@ -451,7 +452,7 @@ impl Detector {
                 let case = Case {
                     kind,
                     confidence,
-                    name: record.query.name.clone(),
+                    name: record.query.name.to_string(),
                     actor: record.query.process.clone(),
                     session: None,
                     proof: None,
@@ -527,7 +528,8 @@ impl Detector {
 
     /// A question waits no longer.
     pub(super) fn leaves(&mut self, number: u64) {
-        let Some((passage, _)) = self.passage(number) else {
+        let record = self.records.peek(&number);
+        let Some(passage) = record.and_then(|record| record.passage.as_ref()) else {
             return;
         };
         let Some(state) = self.locals.get_mut(&passage.resolver) else {
@@ -543,7 +545,7 @@ impl Detector {
         }
     }
 
-    fn passage(&self, number: u64) -> Option<(Passage, String)> {
+    fn passage(&self, number: u64) -> Option<(Passage, Arc<str>)> {
         let record = self.records.peek(&number)?;
         Some((record.passage.clone()?, record.query.name.clone()))
     }
@@ -565,8 +567,8 @@ fn is_tor(who: &Who) -> bool {
     who.actor.process.program() == Some("tor")
 }
 
-fn push(lists: &mut LruCache<String, Vec<u64>>, name: &str, number: u64) {
-    let list = lists.get_or_insert_mut(name.to_owned(), Vec::new);
+fn push(lists: &mut LruCache<Arc<str>, Vec<u64>>, name: &Arc<str>, number: u64) {
+    let list = lists.get_or_insert_mut(Arc::clone(name), Vec::new);
     if list.len() < MAX_EACH && !list.contains(&number) {
         list.push(number);
     }

@@ -63,7 +63,7 @@ pub fn nobody() -> Ruling {
 
 /// The ruling on a query of an app.
 pub fn rule(app: &AppState, query: &Query) -> Ruling {
-    let name = query.name.as_str();
+    let name = &*query.name;
     let speaks = app.confirmed_proxy();
     let posture = &app.posture;
     if posture.proxy().is_none() && speaks.is_none() {

@@ -82,6 +82,10 @@ impl Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // The serializer has escaped control characters itself, so this is what is left; nearly always nothing.
+        if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
+            return CompactFormatter.write_string_fragment(writer, fragment);
+        }
         let mut plain = 0;
         for (index, c) in fragment.char_indices() {
             if matches!(c, ' '..='~') {

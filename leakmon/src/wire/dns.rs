@@ -1,10 +1,10 @@
 //! DNS messages: the question, and the addresses of an answer.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
 use domain::{
     base::{
-        Message, Name, Question as DnsQuestion, ToName,
+        Message, Name, Question as DnsQuestion, Rtype, ToName,
         message::QuestionSection,
         name::{Label, ToLabelIter},
     },
@@ -25,13 +25,16 @@ const MAX_NAME: usize = 255;
 /// Longest label (RFC 1035 section 2.3.4).
 const MAX_LABEL: usize = 63;
 
+/// What a name that is built is given room for at first: few are longer.
+const USUAL_NAME: usize = 64;
+
 /// One question (RFC 1035 section 4.1.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
     /// Presentation format, lower case, without the final dot; the root is `.`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Mnemonic of the type, or `TYPEnnn` (RFC 3597 section 5).
-    pub qtype: String,
+    pub qtype: Arc<str>,
 }
 
 /// An address that an answer gave, and for how long it may be used.
@@ -101,8 +104,16 @@ pub fn parse(bytes: &[u8]) -> Result<DnsMessage, WireError> {
 
 fn read_question<N: ToName>(question: &DnsQuestion<N>) -> Question {
     Question {
-        name: presentation(&question.qname().to_name()),
-        qtype: question.qtype().to_string(),
+        name: presentation(&question.qname().to_name()).into(),
+        qtype: mnemonic(question.qtype()),
+    }
+}
+
+/// The mnemonic of a type, or `TYPEnnn`.
+pub(super) fn mnemonic(qtype: Rtype) -> Arc<str> {
+    match qtype.to_mnemonic_str() {
+        Some(known) => known.into(),
+        None => qtype.to_string().into(),
     }
 }
 
@@ -114,7 +125,7 @@ fn presentation(name: &Name<Vec<u8>>) -> String {
 /// Presentation format (RFC 1035 section 5.1) with every byte outside the printable ASCII range as `\DDD`, so that
 /// nothing in a name can pretend to be something else.
 fn written<'a>(labels: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(USUAL_NAME);
     for label in labels {
         if !text.is_empty() {
             text.push('.');
@@ -199,9 +210,10 @@ pub(super) fn address_questions(name: &[u8], qtypes: &[&str]) -> Vec<Question> {
     let Some(name) = name_of_text(name) else {
         return Vec::new();
     };
-    let ask = |qtype: &&str| Question {
-        name: name.clone(),
-        qtype: (*qtype).to_owned(),
+    let name: Arc<str> = name.into();
+    let ask = |&qtype: &&str| Question {
+        name: Arc::clone(&name),
+        qtype: qtype.into(),
     };
     qtypes.iter().map(ask).collect()
 }
@@ -224,8 +236,8 @@ pub(super) fn reverse_question(addr: IpAddr) -> Question {
         }
     }
     Question {
-        name,
-        qtype: "PTR".to_owned(),
+        name: name.into(),
+        qtype: "PTR".into(),
     }
 }
 
@@ -427,9 +439,9 @@ mod tests {
     #[test]
     fn reverse_names() {
         let name = |addr: &str| reverse_question(addr.parse().unwrap()).name;
-        assert_eq!(name("10.77.0.80"), "80.0.77.10.in-addr.arpa");
+        assert_eq!(&*name("10.77.0.80"), "80.0.77.10.in-addr.arpa");
         assert_eq!(
-            name("2001:db8::1f"),
+            &*name("2001:db8::1f"),
             "f.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
         );
     }
@@ -442,7 +454,7 @@ mod tests {
         );
         for len in QUERY.len()..whole.len() {
             let message = parse(&whole[..len]).unwrap();
-            assert_eq!(message.questions[0].name, "page.example");
+            assert_eq!(&*message.questions[0].name, "page.example");
             assert!(message.answer.unwrap().addresses.is_empty());
         }
     }
@@ -460,8 +472,8 @@ mod tests {
         let mut ugly = QUERY[..12].to_vec();
         ugly.extend_from_slice(b"\x06\x1b[.\x00\xff \x00\x00\xff\x00\x01");
         let question = &parse(&ugly).unwrap().questions[0];
-        assert_eq!(question.name, r"\027[\.\000\255\032");
-        assert_eq!(question.qtype, "ANY");
+        assert_eq!(&*question.name, r"\027[\.\000\255\032");
+        assert_eq!(&*question.qtype, "ANY");
     }
 
     #[test]
@@ -469,9 +481,6 @@ mod tests {
         let mut root = QUERY[..12].to_vec();
         root.extend_from_slice(b"\x00\xff\x00\x00\x01");
         let question = &parse(&root).unwrap().questions[0];
-        assert_eq!(
-            (question.name.as_str(), question.qtype.as_str()),
-            (".", "TYPE65280")
-        );
+        assert_eq!((&*question.name, &*question.qtype), (".", "TYPE65280"));
     }
 }

@@ -121,7 +121,7 @@ mod tests {
         let [question] = &lookups(sent).unwrap()[..] else {
             panic!("one question");
         };
-        assert_eq!(question.name, "80.0.77.10.in-addr.arpa");
+        assert_eq!(&*question.name, "80.0.77.10.in-addr.arpa");
     }
 
     #[test]

@@ -5,13 +5,16 @@
 //!
 //! `BrowseServices` listens to the local network for as long as it is asked to, and is not read.
 
+use std::sync::Arc;
+
 use domain::base::Rtype;
 use serde_json::Value;
 
 use super::{
     WireError,
     dns::{
-        Question, address_questions, labels_of_text, name_of_labels, name_of_text, reverse_question,
+        Question, address_questions, labels_of_text, mnemonic, name_of_labels, name_of_text,
+        reverse_question,
     },
 };
 
@@ -68,16 +71,17 @@ fn asked(method: &str, parameters: &Value) -> Option<Vec<Question>> {
             let qtype = u16::try_from(number(&parameters["type"])?).ok()?;
             let qtype = (!REFUSED_TYPES.contains(&qtype)).then(|| Rtype::from_int(qtype))?;
             Some(vec![Question {
-                name,
-                qtype: qtype.to_string(),
+                name: name.into(),
+                qtype: mnemonic(qtype),
             }])
         }
         "ResolveService" => {
             let name = service(text("name"), text("type"), text("domain")?)?;
             let flags = number(&parameters["flags"]).unwrap_or(0);
-            let ask = |qtype: &&str| Question {
-                name: name.clone(),
-                qtype: (*qtype).to_owned(),
+            let name: Arc<str> = name.into();
+            let ask = |&qtype: &&str| Question {
+                name: Arc::clone(&name),
+                qtype: qtype.into(),
             };
             // Both are asked for at once (`dns_question_new_service`, resolved-dns-question.c).
             let qtypes: &[&str] = if flags & NO_TXT == 0 {

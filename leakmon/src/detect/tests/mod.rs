@@ -176,7 +176,7 @@ impl Run {
             }
         }
         last.iter()
-            .map(|query| (query.name.as_str(), query.verdict))
+            .map(|query| (&*query.name, query.verdict))
             .collect()
     }
 

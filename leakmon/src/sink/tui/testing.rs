@@ -38,8 +38,8 @@ pub fn query(number: u64, app: &Arc<App>, name: &str, verdict: Verdict) -> Query
         ts: at(number / 10),
         id: format!("q{number}"),
         update: false,
-        name: name.to_owned(),
-        qtype: "A".to_owned(),
+        name: name.into(),
+        qtype: "A".into(),
         transport: Transport::Udp,
         resolver: Resolver {
             addr: std::net::IpAddr::from([10, 77, 0, 1]).into(),
